@@ -1,0 +1,1 @@
+"""The words: names, kinds, defaults, validation. Pure; knows no other room."""

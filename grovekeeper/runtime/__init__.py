@@ -1,0 +1,1 @@
+"""What the shells share and none owns: serving, queue, settings, logs, clock."""

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Make the virtual environment: environment.sh PYTHON VENV run|dev
+set -euo pipefail
+python=$1 venv=$2 kind=$3
+command -v "$python" >/dev/null || python=python3
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+  echo "Grovekeeper needs Python 3.11 or newer; found $("$python" --version). Set PYTHON=/path/to/python3.11." >&2
+  exit 1
+}
+[ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+[ -x "$venv/bin/uv" ] || "$venv/bin/python" -m pip install --quiet --disable-pip-version-check uv
+files=(--requirement requirements.lock)
+[ "$kind" = run ] || files+=(--requirement requirements-dev.lock)
+"$venv/bin/uv" pip install --quiet --python "$venv/bin/python" "${files[@]}"
+"$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --no-deps --editable .
+touch "$venv/.run"
+[ "$kind" = run ] || touch "$venv/.dev"
