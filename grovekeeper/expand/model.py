@@ -5,7 +5,8 @@ Defaults of the webhook are assumed to be in place, but every optional field is 
 that a manifest straight from Git (`grovekeeper expand`) and a stored object give the same answer.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from grovekeeper.api import names, raw
 
@@ -91,3 +92,13 @@ class Workload:
         """Return the cliques outside of scaling groups, in template order."""
         members = {name for group in self.groups for name in group.clique_names}
         return tuple(template for template in self.cliques if template.name not in members)
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """Replica counts that autoscalers or people have set on living children; absent children count as their template."""
+
+    cliques: Mapping[str, int] = field(default_factory=dict)
+    """PodClique FQN to spec.replicas."""
+    groups: Mapping[str, int] = field(default_factory=dict)
+    """PodCliqueScalingGroup FQN to spec.replicas."""

@@ -1,0 +1,43 @@
+"""Kubernetes quantities ("100m", "1.5Gi", "2e3") as exact integers."""
+
+import re
+from fractions import Fraction
+from functools import lru_cache
+
+_FORM = re.compile(r"^([+-]?(?:\d+\.?\d*|\.\d+))(?:([eE][+-]?\d+)|(m|u|n|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei))?$")
+_DECIMAL = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+_BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
+
+
+@lru_cache(maxsize=4096)
+def exact(text: str) -> Fraction:
+    """Return the quantity's value; raise ValueError with what is allowed for anything else (NaN, "1 Gi", "1gb")."""
+    found = _FORM.match(text)
+    if found is None:
+        raise ValueError(f'"{text}" is not a quantity: use a number with an optional suffix such as 100m, 4, 2Gi, 5e3')
+    number, exponent, suffix = found.groups()
+    value = Fraction(number)
+    if exponent:
+        return value * Fraction(10) ** int(exponent[1:])
+    if suffix in _BINARY:
+        return value * Fraction(1024) ** _BINARY[suffix]
+    return value * Fraction(10) ** _DECIMAL.get(suffix or "", 0)
+
+
+def value(text: str | float) -> int:
+    """Return whole base units, rounded up as the API does (bytes, pieces)."""
+    return _ceil(exact(str(text)))
+
+
+def milli(text: str | float) -> int:
+    """Return thousandths, rounded up: the unit of cpu."""
+    return _ceil(exact(str(text)) * 1000)
+
+
+def amount(resource: str, text: str | float) -> int:
+    """Return the integer that placement counts in: milli for cpu, base units for everything else."""
+    return milli(text) if resource == "cpu" else value(text)
+
+
+def _ceil(number: Fraction) -> int:
+    return -(-number.numerator // number.denominator)

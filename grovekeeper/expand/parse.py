@@ -1,0 +1,95 @@
+"""From the wire to `model.Workload`. Reads every optional field with the webhook's default, so both forms are equal."""
+
+from collections.abc import Mapping
+
+from grovekeeper.api import names, raw
+from grovekeeper.expand import model, revision
+
+
+def workload(obj: raw.Object) -> model.Workload:
+    """Return the parsed set, of either kind. The object must have passed validation; nothing is checked again."""
+    spec = obj.get("spec") or {}
+    template = spec.get("template") or {}
+    metadata = obj["metadata"]
+    dialect = names.DIALECTS[obj["kind"]]
+    priority_class = template.get("priorityClassName") or ""
+    startup = template.get("cliqueStartupType") or names.STARTUP_ANY_ORDER
+    cliques = tuple(
+        _clique(entry, position, priority_class) for position, entry in enumerate(template.get("cliques") or ())
+    )
+    delay = template.get("terminationDelay") or dialect.termination_delay
+    headless = template.get("headlessServiceConfig") or {}
+    return model.Workload(
+        dialect=dialect,
+        namespace=metadata.get("namespace") or "default",
+        name=metadata["name"],
+        uid=metadata.get("uid", ""),
+        generation=metadata.get("generation", 0),
+        replicas=_count(spec.get("replicas"), 1),
+        cliques=cliques,
+        groups=tuple(_group(entry) for entry in template.get("podCliqueScalingGroups") or ()),
+        startup=startup,
+        priority_class=priority_class,
+        publish_not_ready=headless.get("publishNotReadyAddresses", True),
+        termination_delay=None if template.get("gangTermination") == "Disabled" else delay,
+        pack=_pack(template.get("topologyConstraint")),
+        update_strategy=spec.get("updateStrategy") or {},
+        generation_hash=revision.generation_hash(
+            ((clique.name, clique.template_hash) for clique in cliques), ordered=startup != names.STARTUP_ANY_ORDER
+        ),
+        raw=obj,
+    )
+
+
+def _clique(entry: raw.Object, position: int, priority_class: str) -> model.CliqueTemplate:
+    spec = entry.get("spec") or {}
+    pod_spec = spec.get("podSpec") or {}
+    replicas = _count(spec.get("replicas"), 1)
+    return model.CliqueTemplate(
+        name=entry["name"],
+        position=position,
+        labels=_pairs(entry.get("labels")),
+        annotations=_pairs(entry.get("annotations")),
+        role=spec.get("roleName") or "",
+        replicas=replicas,
+        min_available=_count(spec.get("minAvailable"), replicas),
+        starts_after=tuple(spec.get("startsAfter") or ()),
+        pod_spec=pod_spec,
+        scale=spec.get("autoScalingConfig"),
+        pack=_pack(entry.get("topologyConstraint")),
+        template_hash=revision.template_hash(entry.get("labels"), entry.get("annotations"), pod_spec, priority_class),
+        resource_sharing=tuple(entry.get("resourceSharing") or ()),
+    )
+
+
+def _group(entry: raw.Object) -> model.GroupTemplate:
+    return model.GroupTemplate(
+        name=entry["name"],
+        clique_names=tuple(entry.get("cliqueNames") or ()),
+        replicas=_count(entry.get("replicas"), 1),
+        min_available=_count(entry.get("minAvailable"), 1),
+        annotations=_pairs(entry.get("annotations")),
+        scale=entry.get("scaleConfig"),
+        pack=_pack(entry.get("topologyConstraint")),
+        resource_sharing=tuple(entry.get("resourceSharing") or ()),
+        termination_delay=entry.get("terminationDelay"),
+    )
+
+
+def _pack(constraint: raw.Object | None) -> model.Pack | None:
+    if not constraint:
+        return None
+    pack = constraint.get("pack") or {}
+    return model.Pack(
+        topology=constraint.get("topologyName"),
+        required=pack.get("required") or constraint.get("packDomain"),
+        preferred=pack.get("preferred"),
+    )
+
+
+def _count(value: raw.Json, default: int) -> int:
+    return default if value is None else int(value)
+
+
+def _pairs(mapping: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((mapping or {}).items()))
