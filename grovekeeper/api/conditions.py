@@ -27,7 +27,8 @@ def merged(old: Sequence[raw.Object] | None, new: Sequence[raw.Object], drop: Se
     result = {entry["type"]: entry for entry in old or () if entry["type"] not in drop}
     for entry in new:
         known = result.get(entry["type"])
-        if known is not None and known["status"] == entry["status"]:
-            entry = {**entry, "lastTransitionTime": known["lastTransitionTime"]}
-        result[entry["type"]] = entry
+        kept = known is not None and known["status"] == entry["status"]
+        result[entry["type"]] = (
+            {**entry, "lastTransitionTime": known["lastTransitionTime"]} if known and kept else entry
+        )
     return list(result.values())

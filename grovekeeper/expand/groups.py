@@ -26,7 +26,7 @@ def group(w: model.Workload, index: int, template: model.GroupTemplate, replicas
 
 
 def effective_replicas(replicas: int, min_available: int) -> int:
-    """Return how many group replicas to run: 0 is an intended idle state, 1 to minAvailable - 1 count as minAvailable."""
+    """Return how many group replicas to run: 0 is an intended idle state, less than minAvailable is lifted."""
     return replicas if replicas == 0 else max(replicas, min_available)
 
 

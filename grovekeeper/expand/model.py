@@ -96,7 +96,7 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """Replica counts that autoscalers or people have set on living children; absent children count as their template."""
+    """Replica counts that autoscalers or people have set on living children; others count as their template."""
 
     cliques: Mapping[str, int] = field(default_factory=dict)
     """PodClique FQN to spec.replicas."""

@@ -225,14 +225,14 @@ def _available(clique_obj: raw.Object) -> bool:
     status = clique_obj.get("status") or {}
     spec = clique_obj["spec"]
     minimum = 0 if spec.get("replicas") == 0 else spec.get("minAvailable") or 0
-    return status.get("readyReplicas", 0) >= minimum and status.get("observedGeneration", -1) >= 0
+    return bool(status.get("readyReplicas", 0) >= minimum and status.get("observedGeneration", -1) >= 0)
 
 
 def _group_available(group_obj: raw.Object) -> bool:
     status = group_obj.get("status") or {}
     spec = group_obj["spec"]
     minimum = 0 if spec.get("replicas") == 0 else spec.get("minAvailable") or 1
-    return status.get("availableReplicas", 0) >= minimum and status.get("observedGeneration", -1) >= 0
+    return bool(status.get("availableReplicas", 0) >= minimum and status.get("observedGeneration", -1) >= 0)
 
 
 def _converged(w: model.Workload, clique_obj: raw.Object) -> bool:

@@ -30,8 +30,7 @@ def _replica(w: model.Workload, index: int, settings: pods.Settings, apply_patch
         for j in range(groups.effective_replicas(template.replicas, template.min_available)):
             everything.extend(groups.members(w, index, template, group, j))
     result.extend(everything)
-    for gang in gangs.of_replica(w, index, model.Live()):
-        result.append(gangs.podgang(w, gang, {}, {}))
+    result.extend(gangs.podgang(w, gang, {}, {}) for gang in gangs.of_replica(w, index, model.Live()))
     for clique in everything:
         for pod_index in range(clique["spec"]["replicas"]):
             pod = pods.created(w, clique, pod_index, "")

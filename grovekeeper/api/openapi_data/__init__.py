@@ -1,0 +1,1 @@
+"""The reduced OpenAPI document of Kubernetes; data only."""

@@ -1,0 +1,90 @@
+"""Validation of PodGangSet and PodCliqueSet: a new and an old object in, a verdict out.
+
+Source of the rules: Grove's admission, with its faults put right (indexed paths; names that work as hostnames and
+Services; collisions; empty cliques; cycles named as a path). An update that leaves spec as it was, or of an object
+that is being deleted, is always allowed.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from grovekeeper.api import duration, names, raw
+from grovekeeper.api.validate import cliques, groups, naming, startup, syntax, topology, unsupported, update, verdict
+
+_T = "spec.template"
+
+
+def validate(new: raw.Object, old: raw.Object | None, context: verdict.Context) -> verdict.Verdict:
+    """Return faults and warnings of a create (`old` is None) or an update."""
+    found = verdict.Verdict()
+    if old is not None and (new["metadata"].get("deletionTimestamp") or new.get("spec") == old.get("spec")):
+        return found
+    spec = new.get("spec") or {}
+    template = spec.get("template") or {}
+    listed = template.get("cliques") or []
+    if not listed:
+        found.fault(f"{_T}.cliques", "Required", "a set needs at least one clique: add one with a name and a podSpec")
+        return found
+    _replicas(found, spec)
+    _delay(found, template)
+    group_list = template.get("podCliqueScalingGroups") or []
+    members = {name for group in group_list for name in group.get("cliqueNames") or ()}
+    for position, clique in enumerate(listed):
+        cliques.check(found, f"{_T}.cliques[{position}]", clique, in_group=clique.get("name") in members)
+    _unique(found, f"{_T}.cliques", "name", [clique.get("name") for clique in listed])
+    _unique_roles(found, listed)
+    groups.check(found, f"{_T}.podCliqueScalingGroups", group_list, listed)
+    startup.check(found, template)
+    naming.check(found, new, listed, group_list)
+    topology.check_constraints(found, template, context, created=old is None)
+    unsupported.check(found, new, context)
+    if old is not None:
+        update.check(found, new, old)
+    return found
+
+
+def _replicas(found: verdict.Verdict, spec: raw.Object) -> None:
+    replicas = spec.get("replicas")
+    if isinstance(replicas, int) and replicas < 0:
+        found.fault("spec.replicas", "Invalid", "must be 0 or more", replicas)
+
+
+def _delay(found: verdict.Verdict, template: raw.Object) -> None:
+    delays = [(f"{_T}.terminationDelay", template.get("terminationDelay"))]
+    delays += [
+        (f"{_T}.podCliqueScalingGroups[{position}].terminationDelay", group.get("terminationDelay"))
+        for position, group in enumerate(template.get("podCliqueScalingGroups") or ())
+    ]
+    for path, text in delays:
+        if text is None:
+            continue
+        try:
+            if duration.seconds(text) > 0:
+                continue
+            found.fault(path, "Invalid", "must be above 0; to switch it off set gangTermination: Disabled", text)
+        except ValueError as error:
+            found.fault(path, "Invalid", str(error), text)
+
+
+def _unique(found: verdict.Verdict, path: str, field: str, values: Sequence[raw.Json]) -> None:
+    first: dict[raw.Json, int] = {}
+    for position, value in enumerate(values):
+        if value in first and value is not None:
+            found.fault(f"{path}[{position}].{field}", "Duplicate", f"already used by {path}[{first[value]}]", value)
+        first.setdefault(value, position)
+
+
+def _unique_roles(found: verdict.Verdict, listed: Sequence[raw.Object]) -> None:
+    """Roles are unique where they are given; cliques without one do not collide (Grove: trap 4)."""
+    roles = [(clique.get("spec") or {}).get("roleName") or None for clique in listed]
+    if any(count > 1 for role, count in Counter(roles).items() if role):
+        _unique(found, f"{_T}.cliques", "spec.roleName", roles)
+
+
+def metadata(found: verdict.Verdict, obj: raw.Object) -> None:
+    """Check labels and annotations of the set itself: only the command line needs to, the API server does it."""
+    syntax.check_labels(found, "metadata.labels", obj["metadata"].get("labels"))
+    syntax.check_annotations(found, "metadata.annotations", obj["metadata"].get("annotations"))
+
+
+KINDS = tuple(names.DIALECTS)

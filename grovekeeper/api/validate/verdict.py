@@ -1,0 +1,29 @@
+"""What validation knows and what it answers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from grovekeeper.api import errors
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the caller knows of the cluster. The command line knows nothing and checks what a manifest alone can tell."""
+
+    topologies: Mapping[str, tuple[str, ...]] | None = None
+    """ClusterTopologyBinding name to its domains, broadest first; None where unknown."""
+    schedulers: tuple[str, ...] = ("default-scheduler",)
+    """Enabled scheduler back ends."""
+    mnnvl: bool = False
+
+
+@dataclass(slots=True)
+class Verdict:
+    """Faults and remarks, in the order of the manifest."""
+
+    errors: list[errors.FieldError] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def fault(self, path: str, reason: errors.Reason, message: str, value: object = None) -> None:
+        """Add a fault."""
+        self.errors.append(errors.FieldError(path, reason, message, value))
