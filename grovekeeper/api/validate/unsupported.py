@@ -1,4 +1,4 @@
-"""Fields of Grove's reference that Grovekeeper accepts in its schema and does not act upon yet: refused, not ignored."""
+"""Fields that the schema has and nothing acts upon yet: refused with a word, not ignored."""
 
 from collections.abc import Iterator
 
@@ -23,6 +23,14 @@ def _asked(obj: raw.Object, context: verdict.Context) -> Iterator[tuple[str, str
     for field in ("resourceClaimTemplates", "resourceSharing"):
         if template.get(field):
             yield f"spec.template.{field}", "remove it; give the pods claims of their own in podSpec", None
+    yield from _levels(template, context)
+    for key in (names.ANNOTATION_MNNVL_GROUP, names.ANNOTATION_AUTO_MNNVL):
+        value = (obj["metadata"].get("annotations") or {}).get(key)
+        if value not in (None, "none", "disabled", "false"):
+            yield f"metadata.annotations[{key}]", "remove it", value
+
+
+def _levels(template: raw.Object, context: verdict.Context) -> Iterator[tuple[str, str, raw.Json]]:
     levels = [("spec.template", template)]
     levels += [(f"spec.template.cliques[{i}]", c) for i, c in enumerate(template.get("cliques") or ())]
     groups = template.get("podCliqueScalingGroups") or ()
@@ -39,10 +47,6 @@ def _asked(obj: raw.Object, context: verdict.Context) -> Iterator[tuple[str, str
         if scheduler and scheduler not in context.schedulers:
             text = f"use one of {', '.join(context.schedulers)} or leave it out"
             yield f"{path}.spec.podSpec.schedulerName", text, scheduler
-    for key in (names.ANNOTATION_MNNVL_GROUP, names.ANNOTATION_AUTO_MNNVL):
-        value = (obj["metadata"].get("annotations") or {}).get(key)
-        if value not in (None, "none", "disabled", "false"):
-            yield f"metadata.annotations[{key}]", "remove it", value
 
 
 def _strategy(strategy: raw.Object) -> Iterator[tuple[str, str, raw.Json]]:

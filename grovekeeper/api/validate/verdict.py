@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from grovekeeper.api import errors
+from grovekeeper.api import errors as faults
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What the caller knows of the cluster. The command line knows nothing and checks what a manifest alone can tell."""
+    """What the caller knows of the cluster. The command line knows nothing of it."""
 
     topologies: Mapping[str, tuple[str, ...]] | None = None
     """ClusterTopologyBinding name to its domains, broadest first; None where unknown."""
@@ -21,9 +21,9 @@ class Context:
 class Verdict:
     """Faults and remarks, in the order of the manifest."""
 
-    errors: list[errors.FieldError] = field(default_factory=list)
+    errors: list[faults.FieldError] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
-    def fault(self, path: str, reason: errors.Reason, message: str, value: object = None) -> None:
+    def fault(self, path: str, reason: faults.Reason, message: str, value: object = None) -> None:
         """Add a fault."""
-        self.errors.append(errors.FieldError(path, reason, message, value))
+        self.errors.append(faults.FieldError(path, reason, message, value))
