@@ -43,6 +43,8 @@ def clique(w: model.Workload, obj: raw.Object, pods: Sequence[raw.Object], now: 
         result["currentPodTemplateHash"] = target
         result[w.dialect.generation_hash_field] = w.generation_hash
     enough = len(scheduled) >= minimum or idle
+    # Unscheduled since its creation: so the transition time alone tells whether it ever was (gang termination).
+    since = now if enough or old.get("conditions") else obj["metadata"].get("creationTimestamp", now)
     result["conditions"] = conditions.merged(
         old.get("conditions"),
         [
@@ -51,9 +53,9 @@ def clique(w: model.Workload, obj: raw.Object, pods: Sequence[raw.Object], now: 
                 enough,
                 "SufficientScheduledPods" if enough else "InsufficientScheduledPods",
                 f"{len(scheduled)} of {minimum} pods of the minimum have a node",
-                now,
+                since,
             ),
-            _clique_breach(len(scheduled), failing, 0 if idle else minimum, now),
+            _clique_breach(len(scheduled), failing, 0 if idle else minimum, since),
         ],
         drop=[WEBHOOK_MISSING],
     )
@@ -118,6 +120,7 @@ def group(w: model.Workload, obj: raw.Object, replicas: Mapping[int, GroupReplic
     mine = [state for index, state in replicas.items() if index < wanted]
     healthy = sum(1 for state in mine if not state.breached)
     enough = healthy >= minimum or wanted == 0
+    since = now if enough or old.get("conditions") else obj["metadata"].get("creationTimestamp", now)
     updated = sum(1 for state in mine if state.updated)
     result: raw.Object = {
         **old,
@@ -144,7 +147,7 @@ def group(w: model.Workload, obj: raw.Object, replicas: Mapping[int, GroupReplic
                     if enough
                     else "InsufficientAvailablePodCliqueScalingGroupReplicas",
                     f"{healthy} replicas are healthy, the minimum is {minimum}",
-                    now,
+                    since,
                 )
             ],
         ),

@@ -1,0 +1,366 @@
+"""The client: one aiohttp session, orjson, and the credentials of the official package."""
+
+import asyncio
+import random
+import ssl
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Protocol
+
+import aiohttp
+import orjson
+
+from grovekeeper import __version__
+from grovekeeper.api import raw
+from grovekeeper.kube import errors
+from grovekeeper.kube.client import Page, PatchType, WatchEvent
+from grovekeeper.kube.resources import Resource
+
+_TYPES = {
+    "json": "application/json-patch+json",
+    "merge": "application/merge-patch+json",
+    "strategic": "application/strategic-merge-patch+json",
+}
+_PAGE = 500
+_TRIES = 4
+_SAFE_AGAIN = ("GET", "PUT", "DELETE")
+_TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=10)
+_WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=600)
+
+
+class Credentials(Protocol):
+    """Where the server is and how to be let in. Implemented below for a fixed token and for the official package."""
+
+    url: str
+    ssl: ssl.SSLContext | bool
+
+    async def headers(self) -> dict[str, str]:
+        """Return the headers of authentication, refreshed where they age."""
+
+
+class Fixed:
+    """A URL with a bearer token, for tests and the embedded cluster."""
+
+    def __init__(self, url: str, token: str = "", ca_file: Path | None = None) -> None:
+        self.url = url
+        self.ssl: ssl.SSLContext | bool = ssl.create_default_context(cafile=str(ca_file)) if ca_file else True
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+
+    async def headers(self) -> dict[str, str]:
+        """Return the token's header."""
+        return self._headers
+
+
+class Configured:
+    """A kubeconfig or the pod's service account, through kubernetes.aio (exec plugins and refresh included)."""
+
+    def __init__(self, configuration: raw.Json) -> None:
+        self._configuration = configuration
+        self.url: str = configuration.host
+        self.ssl: ssl.SSLContext | bool = _context(configuration)
+
+    async def headers(self) -> dict[str, str]:
+        """Return the authorization header, after the package's own refresh."""
+        value = await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+        if value and not value.startswith("Bearer "):
+            value = f"Bearer {value}"
+        return {"Authorization": value} if value else {}
+
+
+async def credentials(kubeconfig: Path | None = None) -> Credentials:
+    """Return the credentials of a kubeconfig (KUBECONFIG and ~/.kube/config by default) or of the pod.
+
+    Raises errors.Unauthorized with the next step where neither can be used.
+    """
+    from kubernetes.aio import client as official
+    from kubernetes.aio import config
+
+    settings: raw.Json = config
+    configuration = official.Configuration()
+    try:
+        if kubeconfig is None and Path("/var/run/secrets/kubernetes.io/serviceaccount/token").exists():
+            settings.load_incluster_config(client_configuration=configuration)
+        else:
+            path = str(kubeconfig) if kubeconfig else None
+            await settings.load_kube_config(config_file=path, client_configuration=configuration)
+    except (config.ConfigException, OSError, ValueError) as error:
+        where = kubeconfig or "KUBECONFIG or ~/.kube/config"
+        raise errors.Unauthorized(
+            f"no cluster: {where} cannot be used ({error}); give one with --kubeconfig"
+        ) from error
+    return Configured(configuration)
+
+
+class HttpClient:
+    """grovekeeper.kube.client.Client over HTTP/1.1 with keep-alive."""
+
+    def __init__(self, given: Credentials, component: str = "client") -> None:
+        self._given = given
+        self._component = component
+        self._session: aiohttp.ClientSession | None = None
+        self.calls: Counter[tuple[str, str]] = Counter()
+        """Calls by (verb, plural[/subresource])."""
+
+    async def get(
+        self, resource: Resource, name: str, namespace: str | None = None, *, subresource: str | None = None
+    ) -> raw.Object:
+        """Return one object; raise NotFound."""
+        return await self._call("GET", resource, resource.path(namespace, name, subresource), subresource=subresource)
+
+    async def list(
+        self, resource: Resource, namespace: str | None = None, *, labels: str = "", fields: str = ""
+    ) -> Page:
+        """Return the whole collection, in pages; once more from the start where a page came too late."""
+        try:
+            return await self._pages(resource, namespace, labels, fields)
+        except errors.Gone:
+            return await self._pages(resource, namespace, labels, fields)
+
+    async def _pages(self, resource: Resource, namespace: str | None, labels: str, fields: str) -> Page:
+        query = {"limit": str(_PAGE), **_selectors(labels, fields)}
+        items: list[raw.Object] = []
+        while True:
+            part = await self._call("GET", resource, resource.path(namespace), query=query, verb="LIST")
+            for item in part["items"] or ():
+                item["apiVersion"], item["kind"] = resource.api_version, resource.kind
+                items.append(item)
+            following = part["metadata"].get("continue")
+            if not following:
+                return Page(items, part["metadata"]["resourceVersion"])
+            query["continue"] = following
+
+    async def create(self, resource: Resource, obj: raw.Object, *, dry_run: bool = False) -> raw.Object:
+        """POST the object."""
+        path = resource.path(obj["metadata"].get("namespace"))
+        return await self._call("POST", resource, path, body=obj, query=_dry(dry_run))
+
+    async def create_sub(
+        self, resource: Resource, name: str, namespace: str, subresource: str, obj: raw.Object
+    ) -> raw.Object:
+        """POST to a subresource: a Binding, an Eviction, a TokenRequest."""
+        path = resource.path(namespace, name, subresource)
+        return await self._call("POST", resource, path, body=obj, subresource=subresource)
+
+    async def replace(
+        self, resource: Resource, obj: raw.Object, *, subresource: str | None = None, dry_run: bool = False
+    ) -> raw.Object:
+        """PUT the object."""
+        metadata = obj["metadata"]
+        path = resource.path(metadata.get("namespace"), metadata["name"], subresource)
+        return await self._call("PUT", resource, path, body=obj, query=_dry(dry_run), subresource=subresource)
+
+    async def apply(
+        self,
+        resource: Resource,
+        obj: raw.Object,
+        *,
+        manager: str,
+        force: bool = True,
+        subresource: str | None = None,
+        dry_run: bool = False,
+    ) -> raw.Object:
+        """Server-side apply."""
+        metadata = obj["metadata"]
+        path = resource.path(metadata.get("namespace"), metadata["name"], subresource)
+        query = {"fieldManager": manager, "force": str(force).lower(), **_dry(dry_run)}
+        kind = "application/apply-patch+yaml"
+        return await self._call(
+            "PATCH", resource, path, body=obj, query=query, content=kind, verb="APPLY", subresource=subresource
+        )
+
+    async def patch(
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str | None,
+        body: raw.Json,
+        *,
+        type: PatchType,
+        subresource: str | None = None,
+    ) -> raw.Object:
+        """PATCH the object."""
+        path = resource.path(namespace, name, subresource)
+        return await self._call("PATCH", resource, path, body=body, content=_TYPES[type], subresource=subresource)
+
+    async def delete(
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str | None = None,
+        *,
+        uid: str | None = None,
+        grace: int | None = None,
+        propagation: str | None = None,
+    ) -> None:
+        """DELETE the object; nothing happens where it is gone."""
+        options: raw.Object = {"apiVersion": "v1", "kind": "DeleteOptions"}
+        if uid:
+            options["preconditions"] = {"uid": uid}
+        if grace is not None:
+            options["gracePeriodSeconds"] = grace
+        if propagation:
+            options["propagationPolicy"] = propagation
+        try:
+            await self._call("DELETE", resource, resource.path(namespace, name), body=options)
+        except errors.NotFound:
+            return
+
+    async def evict(self, name: str, namespace: str, *, dry_run: bool = False) -> None:
+        """Create an Eviction."""
+        body: raw.Object = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": name, "namespace": namespace},
+        }
+        if dry_run:
+            body["deleteOptions"] = {"dryRun": ["All"]}
+        await self.create_sub(_PODS, name, namespace, "eviction", body)
+
+    async def watch(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        resource_version: str,
+        labels: str = "",
+        fields: str = "",
+    ) -> AsyncIterator[WatchEvent]:
+        """Yield events; raise Gone or Unavailable."""
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+            "timeoutSeconds": str(random.randint(240, 480)),  # noqa: S311 - spreads reconnects
+            **_selectors(labels, fields),
+        }
+        what = f"WATCH {resource.plural}"
+        self.calls["WATCH", resource.plural] += 1
+        try:
+            async with (await self._open()).get(
+                self._given.url + resource.path(namespace),
+                params=query,
+                headers=await self._given.headers(),
+                timeout=_WATCH_TIMEOUT,
+            ) as answer:
+                if answer.status >= 400:
+                    raise errors.from_response(what, answer.status, await answer.read())
+                async for line in _lines(answer):
+                    event = orjson.loads(line)
+                    if event["type"] == "ERROR":
+                        code = event["object"].get("code", 500)
+                        raise errors.from_response(what, code, orjson.dumps(event["object"]))
+                    yield WatchEvent(event["type"], event["object"])
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise errors.Unavailable(f"{what}: {error!r}") from error
+
+    async def close(self) -> None:
+        """Close the session."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(ssl=self._given.ssl, limit=128, keepalive_timeout=60)
+            agent = f"grovekeeper-{self._component}/{__version__}"
+            self._session = aiohttp.ClientSession(connector=connector, headers={"User-Agent": agent})
+        return self._session
+
+    async def _call(
+        self,
+        method: str,
+        resource: Resource,
+        path: str,
+        *,
+        body: raw.Json = None,
+        query: dict[str, str] | None = None,
+        content: str = "application/json",
+        verb: str | None = None,
+        subresource: str | None = None,
+    ) -> raw.Object:
+        what = f"{verb or method} {path}"
+        data = None if body is None else orjson.dumps(body)
+        again = method in _SAFE_AGAIN or verb == "APPLY"
+        name = f"{resource.plural}/{subresource}" if subresource else resource.plural
+        for attempt in range(_TRIES):
+            self.calls[verb or method, name] += 1
+            try:
+                return await self._once(method, path, what, data, query, content)
+            except errors.Throttled as error:
+                if subresource == "eviction" or attempt == _TRIES - 1:
+                    raise
+                await asyncio.sleep(min(error.retry_after, 5.0))
+            except errors.Unavailable as error:
+                if not again or attempt == _TRIES - 1:
+                    raise
+                await asyncio.sleep(0.05 * 4**attempt if not error.status else min(error.retry_after, 5.0))
+        raise AssertionError("unreachable")
+
+    async def _once(
+        self, method: str, path: str, what: str, data: bytes | None, query: dict[str, str] | None, content: str
+    ) -> raw.Object:
+        headers = {**await self._given.headers(), "Content-Type": content, "Accept": "application/json"}
+        try:
+            session = await self._open()
+            async with session.request(
+                method, self._given.url + path, params=query, data=data, headers=headers, timeout=_TIMEOUT
+            ) as answer:
+                received = await answer.read()
+                if answer.status >= 400:
+                    raise errors.from_response(what, answer.status, received, answer.headers.get("Retry-After"))
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise errors.Unavailable(f"{what}: no answer from {self._given.url} ({error!r})") from error
+        loaded: raw.Object = orjson.loads(received) if received else {}
+        return loaded
+
+    async def has(self, resource: Resource) -> bool:
+        """Return whether the server serves this kind (discovery)."""
+        path = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
+        try:
+            found = await self._once("GET", path, f"GET {path}", None, None, "application/json")
+        except errors.NotFound:
+            return False
+        return any(entry["name"] == resource.plural for entry in found.get("resources") or ())
+
+
+_PODS = Resource("", "v1", "pods", "Pod")
+
+
+async def _lines(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """Yield whole lines of any length (aiohttp's own reader stops at 64 KiB)."""
+    rest = b""
+    async for part in answer.content.iter_any():
+        if b"\n" not in part:
+            rest += part
+            continue
+        *whole, last = (rest + part).split(b"\n")
+        rest = last
+        for line in whole:
+            if line:
+                yield line
+
+
+def _selectors(labels: str, fields: str) -> dict[str, str]:
+    query = {}
+    if labels:
+        query["labelSelector"] = labels
+    if fields:
+        query["fieldSelector"] = fields
+    return query
+
+
+def _dry(dry_run: bool) -> dict[str, str]:
+    return {"dryRun": "All"} if dry_run else {}
+
+
+def _context(configuration: raw.Json) -> ssl.SSLContext | bool:
+    if not configuration.host.startswith("https"):
+        return True
+    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
+    if not configuration.verify_ssl:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if configuration.cert_file:
+        context.load_cert_chain(configuration.cert_file, configuration.key_file)
+    return context

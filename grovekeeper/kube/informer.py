@@ -1,0 +1,247 @@
+"""Informers: a list and a watch that keep a store of one kind up to date, forever.
+
+Readers get the stored objects themselves, not copies, and must not change them.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Callable, Iterable, Mapping
+
+from grovekeeper.api import raw
+from grovekeeper.kube import errors
+from grovekeeper.kube.client import Client
+from grovekeeper.kube.resources import Resource
+
+_LOG = logging.getLogger(__name__)
+
+Key = tuple[str, str]
+Index = Callable[[raw.Object], Iterable[str]]
+Handler = Callable[[raw.Object | None, raw.Object | None], None]
+"""Called with the old and the new object: (None, new) added, (old, new) changed, (old, None) deleted."""
+
+
+def version_of(obj: raw.Object) -> int:
+    """Return the resourceVersion as a number; Kubernetes promises since 1.35 that they can be compared."""
+    text = obj["metadata"].get("resourceVersion") or "0"
+    return int(text) if text.isdigit() else 0
+
+
+class Store:
+    """Objects by namespace and name, with indexes."""
+
+    def __init__(self, indexes: Mapping[str, Index] | None = None) -> None:
+        self._objects: dict[Key, raw.Object] = {}
+        self._functions = dict(indexes or {})
+        self._indexes: dict[str, dict[str, dict[Key, raw.Object]]] = {name: {} for name in self._functions}
+        self._buried: dict[Key, tuple[str, int]] = {}
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self.version = 0
+        """Highest resourceVersion that the watch has reached."""
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def get(self, namespace: str | None, name: str) -> raw.Object | None:
+        """Return one object, or None."""
+        return self._objects.get((namespace or "", name))
+
+    def all(self) -> list[raw.Object]:
+        """Return all objects."""
+        return list(self._objects.values())
+
+    def by_index(self, index: str, value: str) -> list[raw.Object]:
+        """Return the objects that have this value in an index."""
+        return list(self._indexes[index].get(value, {}).values())
+
+    def observe(self, obj: raw.Object) -> raw.Object | None:
+        """Store an object if it is newer than what is known, and return what was known before.
+
+        Called by the watch, and by a writer with the server's answer, so that a process sees its own writes at once.
+        """
+        key = _key(obj)
+        known = self._objects.get(key)
+        if known is not None and version_of(known) >= version_of(obj):
+            return known
+        buried = self._buried.get(key)
+        if buried is not None and (buried[0] == obj["metadata"].get("uid") or version_of(obj) <= buried[1]):
+            return known
+        self._put(key, known, obj)
+        return known
+
+    def observe_deleted(self, obj: raw.Object) -> raw.Object | None:
+        """Forget an object that is gone; later news of the same uid are ignored. Return what was known."""
+        key = _key(obj)
+        known = self._objects.get(key)
+        self._buried[key] = (obj["metadata"].get("uid", ""), version_of(obj))
+        if len(self._buried) > 20_000:
+            self._buried.pop(next(iter(self._buried)))
+        if known is not None and known["metadata"].get("uid") == obj["metadata"].get("uid"):
+            self._put(key, known, None)
+            return known
+        return None
+
+    def replace(self, objects: Iterable[raw.Object], version: int) -> list[tuple[raw.Object | None, raw.Object | None]]:
+        """Take a whole list as the truth and return the changes."""
+        changes: list[tuple[raw.Object | None, raw.Object | None]] = []
+        fresh = {_key(obj): obj for obj in objects}
+        for key, known in list(self._objects.items()):
+            if key not in fresh and version_of(known) <= version:
+                self._put(key, known, None)
+                changes.append((known, None))
+        for key, obj in fresh.items():
+            before = self._objects.get(key)
+            if before is None or version_of(before) < version_of(obj):
+                self._put(key, before, obj)
+                changes.append((before, obj))
+        self.advance(version)
+        return changes
+
+    def advance(self, version: int) -> None:
+        """Note that the watch has reached a version, and wake whoever waits for it."""
+        if version <= self.version:
+            return
+        self.version = version
+        ready = [future for wanted, future in self._waiting if wanted <= version]
+        self._waiting = [(wanted, future) for wanted, future in self._waiting if wanted > version]
+        for future in ready:
+            if not future.done():
+                future.set_result(None)
+
+    async def reached(self, version: int, timeout: float) -> bool:  # noqa: ASYNC109 - a bounded wait is the contract
+        """Wait until the watch has reached a version; return whether it did in time."""
+        if version <= self.version:
+            return True
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((version, future))
+        try:
+            await asyncio.wait_for(future, timeout)
+        except TimeoutError:
+            return False
+        return True
+
+    def _put(self, key: Key, old: raw.Object | None, new: raw.Object | None) -> None:
+        if new is None:
+            self._objects.pop(key, None)
+        else:
+            self._objects[key] = new
+        for name, function in self._functions.items():
+            index = self._indexes[name]
+            for value in function(old) if old is not None else ():
+                bucket = index.get(value)
+                if bucket is not None:
+                    bucket.pop(key, None)
+                    if not bucket:
+                        del index[value]
+            for value in function(new) if new is not None else ():
+                index.setdefault(value, {})[key] = new  # type: ignore[assignment]  # new is not None here
+
+
+class Informer:
+    """Keeps a Store up to date from a list and a watch."""
+
+    def __init__(
+        self,
+        client: Client,
+        resource: Resource,
+        *,
+        labels: str = "",
+        fields: str = "",
+        indexes: Mapping[str, Index] | None = None,
+        on_event: Handler | None = None,
+    ) -> None:
+        self.resource = resource
+        self.store = Store(indexes)
+        self.synced = asyncio.Event()
+        self.error: str | None = None
+        self._client = client
+        self._labels = labels
+        self._fields = fields
+        self._handlers: list[Handler] = [on_event] if on_event else []
+
+    def add_handler(self, handler: Handler) -> None:
+        """Call a handler with every change from now on."""
+        self._handlers.append(handler)
+
+    async def run(self) -> None:
+        """List and watch until cancelled; trouble is waited out with growing pauses."""
+        pause = 0.05
+        while True:
+            try:
+                await self._list()
+                pause = 0.05
+                await self._watch()
+            except errors.Gone:
+                continue
+            except errors.KubeError as error:
+                self.error = str(error)
+                _LOG.warning("watch of %s interrupted: %s", self.resource.plural, error)
+                await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - spreads reconnects
+                pause = min(pause * 2, 10.0)
+
+    async def _list(self) -> None:
+        page = await self._client.list(self.resource, labels=self._labels, fields=self._fields)
+        for item in page.items:
+            item["metadata"].pop("managedFields", None)
+        for old, new in self.store.replace(page.items, int(page.resource_version)):
+            self._tell(old, new)
+        self.error = None
+        self.synced.set()
+
+    async def _watch(self) -> None:
+        while True:
+            version = str(self.store.version)
+            events = self._client.watch(
+                self.resource, resource_version=version, labels=self._labels, fields=self._fields
+            )
+            async for event in events:
+                obj = event.object
+                obj["metadata"].pop("managedFields", None)
+                if event.type == "DELETED":
+                    known = self.store.observe_deleted(obj)
+                    if known is not None:
+                        self._tell(known, None)
+                elif event.type != "BOOKMARK":
+                    known = self.store.observe(obj)
+                    # A writer of this process may have stored this version before; the handlers hear of it here.
+                    self._tell(known, obj)
+                self.store.advance(version_of(obj))
+
+    def _tell(self, old: raw.Object | None, new: raw.Object | None) -> None:
+        for handler in self._handlers:
+            handler(old, new)
+
+
+class Informers:
+    """Several informers, started and stopped together."""
+
+    def __init__(self, informers: Iterable[Informer]) -> None:
+        self.all = list(informers)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Start all and wait until each has its first list."""
+        self._tasks = [asyncio.create_task(informer.run()) for informer in self.all]
+        await asyncio.gather(*(informer.synced.wait() for informer in self.all))
+
+    async def stop(self) -> None:
+        """Cancel all."""
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    def problems(self) -> dict[str, str]:
+        """Return what is missing for readiness: name to a sentence."""
+        result = {}
+        for informer in self.all:
+            if not informer.synced.is_set():
+                result[f"cache/{informer.resource.plural}"] = informer.error or "the first list has not arrived yet"
+        return result
+
+
+def _key(obj: raw.Object) -> Key:
+    metadata = obj["metadata"]
+    return metadata.get("namespace") or "", metadata["name"]

@@ -1,0 +1,170 @@
+"""The work queue in Redis: a key is in it at most once, and once more if it gets dirty while it is worked on.
+
+The semantics are client-go's workqueue, in Lua, so that every operation is atomic:
+
+    queue   sorted set, key by the time from which it may be taken (milliseconds)
+    dirty   set of keys that are worked on and have been added again
+    busy    sorted set, key by the deadline after which its worker counts as dead
+    floor   hash, "key|plural" to the highest resourceVersion that made the key dirty
+    fails   hash, key to its number of failures in a row
+
+Nothing here is the only copy of anything: `epoch` disappears when Redis is emptied, and a resync follows.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from time import time
+
+from redis.asyncio import Redis
+
+_ADD = """
+local added = 0
+local count = tonumber(ARGV[2])
+for i = 0, count - 1 do
+  local key, due = ARGV[3 + i * 4], tonumber(ARGV[4 + i * 4])
+  local plural, version = ARGV[5 + i * 4], tonumber(ARGV[6 + i * 4])
+  if plural ~= '' then
+    local field = key .. '|' .. plural
+    local known = tonumber(redis.call('HGET', KEYS[4], field) or '0')
+    if version > known then redis.call('HSET', KEYS[4], field, ARGV[6 + i * 4]) end
+  end
+  if redis.call('ZSCORE', KEYS[3], key) then
+    local waiting = redis.call('HGET', KEYS[2], key)
+    if not waiting or due < tonumber(waiting) then redis.call('HSET', KEYS[2], key, due) end
+  else
+    local score = redis.call('ZSCORE', KEYS[1], key)
+    if not score or due < tonumber(score) then redis.call('ZADD', KEYS[1], due, key) end
+    if not score then added = added + 1 end
+  end
+end
+return added
+"""
+_TAKE = """
+local now, limit, deadline = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+for _, key in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now)) do
+  redis.call('ZREM', KEYS[3], key)
+  redis.call('HDEL', KEYS[2], key)
+  redis.call('ZADD', KEYS[1], now, key)
+end
+local keys = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, limit)
+local result = {}
+for _, key in ipairs(keys) do
+  redis.call('ZREM', KEYS[1], key)
+  redis.call('ZADD', KEYS[3], deadline, key)
+  result[#result + 1] = key
+  local floors = {}
+  for plural in string.gmatch(ARGV[4], '[^,]+') do
+    local field = key .. '|' .. plural
+    local version = redis.call('HGET', KEYS[4], field)
+    if version then
+      floors[#floors + 1] = plural .. '=' .. version
+      redis.call('HDEL', KEYS[4], field)
+    end
+  end
+  result[#result + 1] = table.concat(floors, ',')
+end
+return result
+"""
+_DONE = """
+local now = tonumber(ARGV[1])
+for i = 2, #ARGV, 3 do
+  local key, due, failed = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
+  redis.call('ZREM', KEYS[3], key)
+  local again = redis.call('HGET', KEYS[2], key)
+  redis.call('HDEL', KEYS[2], key)
+  if failed == '1' then
+    local count = redis.call('HINCRBY', KEYS[5], key, 1)
+    due = now + math.min(60000, 5 * 2 ^ math.min(count, 14))
+  elseif failed == '0' then
+    redis.call('HDEL', KEYS[5], key)
+  end
+  if again and (due < 0 or tonumber(again) < due) then due = tonumber(again) end
+  if due >= 0 then redis.call('ZADD', KEYS[1], due, key) end
+end
+return redis.call('ZCOUNT', KEYS[1], '-inf', now)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A key that was taken, with the versions that its worker's caches must have reached."""
+
+    key: str
+    floors: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """A key to add: after `delay` seconds, made dirty by `version` of a kind."""
+
+    key: str
+    delay: float = 0.0
+    plural: str = ""
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a key: run again after `again` seconds (None: not by itself), or failed (backs off)."""
+
+    key: str
+    again: float | None = None
+    failed: bool = False
+
+
+class Queue:
+    """One named queue. Every method raises redis.RedisError where Redis does not answer."""
+
+    def __init__(self, redis: Redis, name: str, plurals: Iterable[str] = (), lease: float = 120.0) -> None:
+        self._redis = redis
+        self.name = name
+        self._plurals = ",".join(plurals)
+        self._lease = lease
+        parts = ("queue", "dirty", "busy", "floor", "fails")
+        self._keys = [f"grovekeeper:{{{name}}}:{part}" for part in parts]
+        self._add = redis.register_script(_ADD)
+        self._take = redis.register_script(_TAKE)
+        self._done = redis.register_script(_DONE)
+
+    async def add(self, additions: Iterable[Addition]) -> int:
+        """Add keys in one call and return how many are new. Cost: O(keys x log size)."""
+        now = time()
+        arguments: list[str | float] = []
+        for entry in additions:
+            arguments += [entry.key, int((now + entry.delay) * 1000), entry.plural, entry.version]
+        if not arguments:
+            return 0
+        added: int = await self._add(keys=self._keys, args=[0, len(arguments) // 4, *arguments])
+        return added
+
+    async def take(self, limit: int) -> list[Item]:
+        """Take up to `limit` keys that are due; keys of workers that died come back first."""
+        now = time()
+        arguments = [int(now * 1000), limit, int((now + self._lease) * 1000), self._plurals]
+        flat: list[bytes] = await self._take(keys=self._keys, args=arguments)
+        return [Item(key.decode(), _floors(flat[i + 1].decode())) for i, key in enumerate(flat) if i % 2 == 0]
+
+    async def done(self, outcomes: Iterable[Outcome]) -> int:
+        """Give keys back and return how many are due now."""
+        now = time()
+        arguments: list[str | int] = [int(now * 1000)]
+        for outcome in outcomes:
+            due = -1 if outcome.again is None else int((now + outcome.again) * 1000)
+            arguments += [outcome.key, due, "1" if outcome.failed else "0"]
+        due_now: int = await self._done(keys=self._keys, args=arguments)
+        return due_now
+
+    async def depth(self) -> int:
+        """Return how many keys wait."""
+        waiting: int = await self._redis.zcard(self._keys[0])
+        return waiting
+
+    async def next_due(self) -> float | None:
+        """Return seconds until the next key is due (0 or less: now), or None for an empty queue."""
+        first = await self._redis.zrange(self._keys[0], 0, 0, withscores=True)
+        return None if not first else float(first[0][1]) / 1000 - time()
+
+
+def _floors(text: str) -> dict[str, int]:
+    pairs = (entry.partition("=") for entry in text.split(",") if entry)
+    return {plural: int(version) for plural, _, version in pairs}

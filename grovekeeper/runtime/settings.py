@@ -1,0 +1,115 @@
+"""Settings of all components: a YAML file, environment variables over it, flags over those."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+PREFIX = "GROVEKEEPER_"
+
+
+class SettingsError(Exception):
+    """Settings that cannot be used; the text names the field, what was found and what is allowed."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Webhook(_Part):
+    """The admission server."""
+
+    bind: str = "0.0.0.0"  # noqa: S104 - a pod's server listens on the pod's address
+    port: int = 9443
+    processes: Annotated[int, Field(ge=1, le=64)] = 1
+    cert_mode: Literal["auto", "files"] = "auto"
+    cert_dir: Path = Path("/etc/grovekeeper/webhook-certs")
+    service_name: str = "grovekeeper-webhook"
+    secret_name: str = "grovekeeper-webhook-cert"  # noqa: S105 - a name
+    configuration_name: str = "grovekeeper"
+    shutdown_delay: float = 5.0
+    url: str | None = None
+    """Where the API server reaches us if not through the Service: a host outside the cluster (tests, demo)."""
+
+
+class Reconcile(_Part):
+    """Dispatcher and workers."""
+
+    concurrency: Annotated[int, Field(ge=1, le=64)] = 2
+    batch: Annotated[int, Field(ge=1, le=512)] = 64
+    resync_seconds: float = 600.0
+    bind_timeout_seconds: float = 30.0
+    hold: Literal["always", "contended", "never"] = "contended"
+    stuck_terminating_seconds: float | None = None
+    """Force-delete pods that are still terminating on a lost node after this long; None: never."""
+
+
+class Settings(_Part):
+    """Everything. `namespace` is our own."""
+
+    namespace: str = "grovekeeper-system"
+    init_image: str = "grovekeeper:latest"
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    redis_password_file: Path | None = None
+    metrics_bind: str = "0.0.0.0"  # noqa: S104 - scraped from other pods
+    metrics_port: int = 9445
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "text"] = "json"
+    clock_offset_file: Path | None = None
+    protection: bool = True
+    """Refuse changes to managed children by anybody but us and the exempt."""
+    exempt_users: list[str] = Field(default_factory=list)
+    service_account: str = "grovekeeper"
+    webhook: Webhook = Field(default_factory=Webhook)
+    reconcile: Reconcile = Field(default_factory=Reconcile)
+
+
+def load(path: Path | None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings of a file (or the defaults); raise SettingsError with a sentence for each fault.
+
+    GROVEKEEPER_REDIS_URL sets redis_url, GROVEKEEPER_WEBHOOK__PORT sets webhook.port.
+    """
+    values = _read(path) if path else {}
+    for key, text in (os.environ if environment is None else environment).items():
+        if key.startswith(PREFIX):
+            _assign(values, key.removeprefix(PREFIX).lower().split("__"), text)
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise SettingsError(f"{path or 'environment'}: {faults}") from error
+
+
+def redis_url(settings: Settings) -> str:
+    """Return the URL with the password of the password file in it; never to be logged."""
+    if settings.redis_password_file is None:
+        return settings.redis_url
+    password = settings.redis_password_file.read_text().strip()
+    scheme, _, rest = settings.redis_url.partition("://")
+    return f"{scheme}://:{password}@{rest.rpartition('@')[2]}"
+
+
+def _read(path: Path) -> dict[str, object]:
+    try:
+        loaded = YAML(typ="safe").load(path.read_text())
+    except FileNotFoundError as error:
+        raise SettingsError(f"{path} does not exist: give the path of a settings file with --config") from error
+    except YAMLError as error:
+        raise SettingsError(f"{path} is not YAML: {error}") from error
+    if loaded is not None and not isinstance(loaded, dict):
+        raise SettingsError(f"{path} must be a mapping of settings, found {type(loaded).__name__}")
+    return loaded or {}
+
+
+def _assign(values: dict[str, object], parts: list[str], text: str) -> None:
+    node = values
+    for part in parts[:-1]:
+        child = node.setdefault(part, {})
+        if not isinstance(child, dict):
+            raise SettingsError(f"{part} is both a value and a section")
+        node = child
+    node[parts[-1]] = text

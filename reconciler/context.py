@@ -1,0 +1,196 @@
+"""What every reconciler works with: the client, the caches, the queues, the clock."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+
+from grovekeeper.api import names, raw
+from grovekeeper.expand import model, parse
+from grovekeeper.kube import events, informer, resources
+from grovekeeper.kube.http import HttpClient
+from grovekeeper.reconciler import keys
+from grovekeeper.runtime import queue
+from grovekeeper.runtime.clock import Clock
+from grovekeeper.runtime.settings import Settings
+
+MANAGED = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a reconcile wants next: to be run again after so many seconds, or nothing."""
+
+    requeue_after: float | None = None
+
+
+class Permanent(Exception):
+    """Trouble that trying again cannot mend; logged once, woken by the next event."""
+
+
+@dataclass(slots=True)
+class Stores:
+    """The caches, by kind."""
+
+    sets: informer.Store
+    clique_sets: informer.Store
+    cliques: informer.Store
+    groups: informer.Store
+    gangs: informer.Store
+    pods: informer.Store
+    nodes: informer.Store
+    services: informer.Store
+    secrets: informer.Store
+    service_accounts: informer.Store
+    roles: informer.Store
+    role_bindings: informer.Store
+    hpas: informer.Store
+    topologies: informer.Store
+
+    def of(self, resource: resources.Resource) -> informer.Store:
+        """Return the cache of a kind."""
+        found: informer.Store = getattr(self, FIELDS[resource.plural])
+        return found
+
+
+FIELDS = {
+    "podgangsets": "sets",
+    "podcliquesets": "clique_sets",
+    "podcliques": "cliques",
+    "podcliquescalinggroups": "groups",
+    "podgangs": "gangs",
+    "pods": "pods",
+    "nodes": "nodes",
+    "services": "services",
+    "secrets": "secrets",
+    "serviceaccounts": "service_accounts",
+    "roles": "roles",
+    "rolebindings": "role_bindings",
+    "horizontalpodautoscalers": "hpas",
+    "clustertopologybindings": "topologies",
+}
+SET_RESOURCES = {names.PODGANGSET: resources.PODGANGSETS, names.PODCLIQUESET: resources.PODCLIQUESETS}
+WATCHED = {
+    "podgangsets": (resources.PODGANGSETS, ""),
+    "podcliquesets": (resources.PODCLIQUESETS, ""),
+    "podcliques": (resources.PODCLIQUES, ""),
+    "podcliquescalinggroups": (resources.SCALINGGROUPS, ""),
+    "podgangs": (resources.PODGANGS, ""),
+    "pods": (resources.PODS, ""),
+    "nodes": (resources.NODES, ""),
+    "services": (resources.SERVICES, MANAGED),
+    "secrets": (resources.SECRETS, MANAGED),
+    "serviceaccounts": (resources.SERVICE_ACCOUNTS, MANAGED),
+    "roles": (resources.ROLES, MANAGED),
+    "rolebindings": (resources.ROLE_BINDINGS, MANAGED),
+    "horizontalpodautoscalers": (resources.HPAS, MANAGED),
+    "clustertopologybindings": (resources.TOPOLOGY_BINDINGS, ""),
+}
+
+
+def label_index(*labels: str) -> informer.Index:
+    """Return an index by `namespace/value` of any of these labels."""
+
+    def values(obj: raw.Object) -> Iterable[str]:
+        metadata = obj["metadata"]
+        found = metadata.get("labels") or {}
+        return [f"{metadata.get('namespace', '')}/{found[label]}" for label in labels if label in found]
+
+    return values
+
+
+def replica_index(obj: raw.Object) -> Iterable[str]:
+    """Index by `namespace/set/replica index`."""
+    metadata = obj["metadata"]
+    labels = metadata.get("labels") or {}
+    part_of = labels.get(names.LABEL_PART_OF)
+    index = next((labels[key] for key in names.REPLICA_INDEX_LABELS if key in labels), None)
+    return [f"{metadata.get('namespace', '')}/{part_of}/{index}"] if part_of and index is not None else []
+
+
+def owner_index(obj: raw.Object) -> Iterable[str]:
+    """Index by the UID of the controlling owner."""
+    return [ref["uid"] for ref in obj["metadata"].get("ownerReferences") or () if ref.get("controller")]
+
+
+def node_index(obj: raw.Object) -> Iterable[str]:
+    """Index pods by their node."""
+    node = obj["spec"].get("nodeName")
+    return [node] if node else []
+
+
+INDEXES: dict[str, dict[str, informer.Index]] = {
+    "podcliques": {
+        "owner": owner_index,
+        "replica": replica_index,
+        "set": label_index(names.LABEL_PART_OF),
+        "group": label_index(names.LABEL_SCALINGGROUP),
+        "gang": label_index(names.LABEL_PODGANG),
+    },
+    "podcliquescalinggroups": {
+        "owner": owner_index,
+        "replica": replica_index,
+        "set": label_index(names.LABEL_PART_OF),
+    },
+    "podgangs": {"replica": replica_index, "set": label_index(names.LABEL_PART_OF)},
+    "pods": {"owner": owner_index, "gang": label_index(names.LABEL_PODGANG), "node": node_index},
+    "services": {"replica": replica_index, "set": label_index(names.LABEL_PART_OF)},
+    "horizontalpodautoscalers": {"replica": replica_index, "set": label_index(names.LABEL_PART_OF)},
+}
+
+
+@dataclass(slots=True)
+class Context:
+    """Everything that a reconciler may use."""
+
+    client: HttpClient
+    stores: Stores
+    work: queue.Queue
+    placement: queue.Queue
+    clock: Clock
+    events: events.Recorder
+    settings: Settings
+    _workloads: dict[str, tuple[str, model.Workload]] = field(default_factory=dict)
+
+    def workload(self, obj: raw.Object) -> model.Workload:
+        """Return the parsed set; parsed once per resourceVersion of its spec."""
+        metadata = obj["metadata"]
+        mark = f"{metadata.get('generation')}/{metadata.get('resourceVersion')}"
+        known = self._workloads.get(metadata["uid"])
+        if known is not None and known[0] == mark:
+            return known[1]
+        workload = parse.workload(obj)
+        if len(self._workloads) > 5000:
+            self._workloads.clear()
+        self._workloads[metadata["uid"]] = (mark, workload)
+        return workload
+
+    def find_set(self, kind: str, namespace: str, name: str) -> raw.Object | None:
+        """Return a set from the cache."""
+        return self.stores.of(SET_RESOURCES[kind]).get(namespace, name)
+
+    def set_of(self, obj: raw.Object) -> raw.Object | None:
+        """Return the living set that a child belongs to, by its labels; None while it is gone or going."""
+        metadata = obj["metadata"]
+        labels = metadata.get("labels") or {}
+        part_of = labels.get(names.LABEL_PART_OF)
+        if part_of is None:
+            return None
+        for dialect in names.DIALECTS.values():
+            if dialect.label_replica_index in labels:
+                found = self.find_set(dialect.kind, metadata["namespace"], part_of)
+                if found is not None and not found["metadata"].get("deletionTimestamp"):
+                    return found
+        return None
+
+    async def enqueue(self, *wanted: str, delay: float = 0.0) -> None:
+        """Put keys in the queue that their kind belongs to."""
+        mine = [queue.Addition(key, delay) for key in wanted if not _is_placement(key)]
+        theirs = [queue.Addition(key, delay) for key in wanted if _is_placement(key)]
+        await self.work.add(mine)
+        await self.placement.add(theirs)
+
+
+Reconcile = Callable[[Context, keys.Key], Awaitable[Result]]
+
+
+def _is_placement(key: str) -> bool:
+    return key == keys.ROOM or key.startswith("gang:")

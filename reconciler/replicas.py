@@ -1,0 +1,53 @@
+"""One replica of a set: its Service, standalone PodCliques, scaling groups and autoscalers."""
+
+from grovekeeper.api import names, raw
+from grovekeeper.expand import cliques, companions, groups, model, naming
+from grovekeeper.kube import resources
+from grovekeeper.reconciler import children, keys
+from grovekeeper.reconciler.context import Context, Result
+
+
+async def reconcile(ctx: Context, key: keys.Key) -> Result:
+    """Bring one replica's children in line."""
+    obj = ctx.find_set(key.owner_kind, key.namespace, key.name)
+    if obj is None or obj["metadata"].get("deletionTimestamp"):
+        return Result()
+    w = ctx.workload(obj)
+    index = key.index
+    if index >= w.replicas:
+        await ctx.enqueue(keys.set_key(key.owner_kind, key.namespace, key.name))
+        return Result()
+    wanted: list[tuple[resources.Resource, raw.Object]] = [(resources.SERVICES, companions.service(w, index))]
+    for template in w.standalone():
+        live = ctx.stores.cliques.get(w.namespace, naming.clique(w.name, index, template.name))
+        replicas = kept_replicas(live, template.replicas, autoscaled=bool(template.scale))
+        wanted.append((resources.PODCLIQUES, cliques.standalone(w, index, template, replicas)))
+    for group in w.groups:
+        live = ctx.stores.groups.get(w.namespace, naming.group(w.name, index, group.name))
+        replicas = kept_replicas(live, group.replicas, autoscaled=bool(group.scale))
+        wanted.append((resources.SCALINGGROUPS, groups.group(w, index, group, replicas)))
+    wanted += [(resources.HPAS, hpa) for hpa in companions.autoscalers(w, index)]
+    await children.together(children.ensure(ctx, resource, desired) for resource, desired in wanted)
+    await _remove_autoscalers(ctx, w, index, {d["metadata"]["name"] for r, d in wanted if r is resources.HPAS})
+    return Result()
+
+
+def kept_replicas(live: raw.Object | None, template: int, *, autoscaled: bool) -> int:
+    """Return the replicas that a child should have.
+
+    A living child keeps its own count (an autoscaler's, or a person's by /scale) until the template's value changes:
+    then an edit in Git reaches it, unless an autoscaler owns it (Grove never passes an edit on: trap 20).
+    """
+    if live is None:
+        return template
+    current: int = live["spec"].get("replicas", template)
+    passed_on = (live["metadata"].get("annotations") or {}).get(names.ANNOTATION_TEMPLATE_REPLICAS)
+    if autoscaled or passed_on is None or passed_on == str(template):
+        return current
+    return template
+
+
+async def _remove_autoscalers(ctx: Context, w: model.Workload, index: int, wanted: set[str]) -> None:
+    live = ctx.stores.hpas.by_index("replica", f"{w.namespace}/{w.name}/{index}")
+    surplus = [hpa for hpa in live if hpa["metadata"]["name"] not in wanted]
+    await children.together(children.delete(ctx, resources.HPAS, hpa) for hpa in surplus)
