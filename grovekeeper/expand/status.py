@@ -43,8 +43,8 @@ def clique(w: model.Workload, obj: raw.Object, pods: Sequence[raw.Object], now: 
         result["currentPodTemplateHash"] = target
         result[w.dialect.generation_hash_field] = w.generation_hash
     enough = len(scheduled) >= minimum or idle
-    # Unscheduled since its creation: so the transition time alone tells whether it ever was (gang termination).
-    since = now if enough or old.get("conditions") else obj["metadata"].get("creationTimestamp", now)
+    was_idle = conditions.is_true(obj, SCHEDULED) and old.get("scheduledReplicas", 0) < minimum
+    since = now if enough else _since(obj, SCHEDULED, was_idle, now)
     result["conditions"] = conditions.merged(
         old.get("conditions"),
         [
@@ -60,6 +60,15 @@ def clique(w: model.Workload, obj: raw.Object, pods: Sequence[raw.Object], now: 
         drop=[WEBHOOK_MISSING],
     )
     return result
+
+
+def _since(obj: raw.Object, type_: str, was_idle: bool, now: str) -> str:
+    """Return when a shortfall began: with the object itself where it has never met its minimum (or was idle).
+
+    So the transition time alone tells gang termination whether the gang was ever whole, through restarts.
+    """
+    known = conditions.find((obj.get("status") or {}).get("conditions"), type_) is not None
+    return now if known and not was_idle else str(obj["metadata"].get("creationTimestamp", now))
 
 
 def _clique_breach(scheduled: int, failing: int, minimum: int, now: str) -> raw.Object:
@@ -120,7 +129,7 @@ def group(w: model.Workload, obj: raw.Object, replicas: Mapping[int, GroupReplic
     mine = [state for index, state in replicas.items() if index < wanted]
     healthy = sum(1 for state in mine if not state.breached)
     enough = healthy >= minimum or wanted == 0
-    since = now if enough or old.get("conditions") else obj["metadata"].get("creationTimestamp", now)
+    since = now if enough else _since(obj, BREACHED, old.get("replicas", 0) == 0, now)
     updated = sum(1 for state in mine if state.updated)
     result: raw.Object = {
         **old,
