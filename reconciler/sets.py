@@ -1,7 +1,5 @@
 """A set: what it has once, which replicas it should have, and its status."""
 
-from collections.abc import Iterable
-
 from grovekeeper.api import conditions, names, raw
 from grovekeeper.expand import gangs, model, shared, status
 from grovekeeper.kube import resources
@@ -111,7 +109,7 @@ def _gang_status(gang: raw.Object) -> raw.Object:
     return {"name": gang["metadata"]["name"], "phase": phase, "conditions": state.get("conditions") or []}
 
 
-def _topology_conditions(ctx: Context, w: model.Workload, now: str) -> Iterable[raw.Object]:
+def _topology_conditions(ctx: Context, w: model.Workload, now: str) -> list[raw.Object]:
     name = gangs.topology_name(w)
     if name is None:
         return [_levels(False, "AllClusterTopologyLevelsAvailable", "no topology constraint", now)]

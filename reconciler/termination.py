@@ -32,8 +32,8 @@ def decide(
     """Return what to do about one set replica. Pure; O(its PodCliques)."""
     if w.termination_delay is None:
         return Decision((), "", None)
-    waits: list[float] = []
     living = [clique for clique in cliques if not clique["metadata"].get("deletionTimestamp")]
+    waits: list[float] = []
     for clique in living:
         if names.LABEL_SCALINGGROUP in clique["metadata"]["labels"]:
             continue
@@ -46,24 +46,21 @@ def decide(
     for group in w.groups:
         fqn = naming.group(w.name, index, group.name)
         mine = [clique for clique in living if clique["metadata"]["labels"].get(names.LABEL_SCALINGGROUP) == fqn]
-        delay = group.termination_delay or w.termination_delay
-        breached = _breached(mine, delay, now)
-        if not breached:
-            continue
+        breached = _breached(mine, group.termination_delay or w.termination_delay, now)
         waits += [left for left in breached.values() if left > 0]
         due = [j for j, left in breached.items() if left <= 0]
-        obj = group_objects.get(fqn)
-        live = obj["spec"].get("replicas", 1) if obj else group.replicas
-        replicas = groups.effective_replicas(live, group.min_available)
-        if replicas - len(breached) < group.min_available:
-            if due:
-                return Decision(tuple(living), f"replica {index}: {fqn} is below minAvailable", None)
+        if not due:
             continue
-        for clique in mine:
-            if int(clique["metadata"]["labels"][names.LABEL_SCALINGGROUP_INDEX]) in due:
-                doomed.append(clique)
-                what = f"{fqn}: replicas {', '.join(map(str, due))} are below minAvailable"
+        if _replicas(group, group_objects.get(fqn)) - len(breached) < group.min_available:
+            return Decision(tuple(living), f"replica {index}: {fqn} is below minAvailable", None)
+        doomed += [c for c in mine if int(c["metadata"]["labels"][names.LABEL_SCALINGGROUP_INDEX]) in due]
+        what = f"{fqn}: replicas {', '.join(map(str, due))} are below minAvailable"
     return Decision(tuple(doomed), what, min(waits) if waits else None)
+
+
+def _replicas(group: model.GroupTemplate, obj: raw.Object | None) -> int:
+    live = obj["spec"].get("replicas", 1) if obj else group.replicas
+    return groups.effective_replicas(live, group.min_available)
 
 
 def _breached(cliques: Sequence[raw.Object], delay: str, now: datetime) -> dict[int, float]:

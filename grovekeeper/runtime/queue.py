@@ -140,7 +140,7 @@ class Queue:
     async def take(self, limit: int) -> list[Item]:
         """Take up to `limit` keys that are due; keys of workers that died come back first."""
         now = time()
-        arguments = [int(now * 1000), limit, int((now + self._lease) * 1000), self._plurals]
+        arguments: list[str | int] = [int(now * 1000), limit, int((now + self._lease) * 1000), self._plurals]
         flat: list[bytes] = await self._take(keys=self._keys, args=arguments)
         return [Item(key.decode(), _floors(flat[i + 1].decode())) for i, key in enumerate(flat) if i % 2 == 0]
 

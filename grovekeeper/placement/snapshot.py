@@ -1,0 +1,270 @@
+"""The cluster as the engine sees it, kept up to date object by object: no rebuild per gang.
+
+Charged are pods of everybody that have a node and have not finished (terminating ones too: their room is not free
+yet), pods that we have assumed, and nominated pods. All arithmetic is on integer arrays, one row per node.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from grovekeeper.api import raw
+from grovekeeper.placement import shape as shapes
+
+Ints = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+PODS = "pods"
+
+
+@dataclass(slots=True)
+class _Charge:
+    node: str
+    requests: shapes.Requests
+    assumed: bool
+    nominated_priority: int | None
+
+
+class Snapshot:
+    """Nodes, what is free on them, and where they are in the topology."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, int] = {}
+        self._names: list[str | None] = []
+        self._nodes: list[raw.Object | None] = []
+        self._resources: dict[str, int] = {PODS: 0}
+        self._free: Ints = np.zeros((0, 1), dtype=np.int64)
+        self._total: Ints = np.zeros((0, 1), dtype=np.int64)
+        self._charges: dict[str, _Charge] = {}
+        self._by_node: dict[str, set[str]] = {}
+        self._epoch = 0
+        self._masks: dict[int, tuple[int, raw.Object, Mask]] = {}
+        self._domains: dict[str, tuple[int, Ints, list[str]]] = {}
+        self._requests: dict[str, tuple[raw.Object, shapes.Requests]] = {}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def upsert_node(self, node: raw.Object) -> bool:
+        """Take in a node; return whether room may have grown (new, more resources, fewer taints, ready again)."""
+        name = node["metadata"]["name"]
+        row = self._rows.get(name)
+        old = self._nodes[row] if row is not None else None
+        if old is not None and row is not None and _same_node(old, node):
+            self._nodes[row] = node
+            return False
+        if row is None:
+            row = self._new_row(name)
+        self._nodes[row] = node
+        self._epoch += 1
+        try:
+            offered = shapes.allocatable(node)
+        except ValueError:
+            # A quantity that is no number: the node offers nothing until it is mended; the others are not disturbed.
+            offered = {}
+        for resource in offered:
+            self._column(resource)
+        self._total[row] = 0
+        for resource, amount in offered.items():
+            self._total[row, self._resources[resource]] = amount
+        self._recount(row, name)
+        return True
+
+    def remove_node(self, name: str) -> None:
+        """Forget a node; pods charged to it stay known."""
+        row = self._rows.pop(name, None)
+        if row is not None:
+            self._names[row] = None
+            self._nodes[row] = None
+            self._free[row] = 0
+            self._total[row] = 0
+            self._epoch += 1
+
+    def upsert_pod(self, pod: raw.Object) -> bool:
+        """Take in a pod of anybody; return whether room may have grown."""
+        uid = pod["metadata"]["uid"]
+        known = self._charges.get(uid)
+        node = pod["spec"].get("nodeName")
+        if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
+            return self._drop(uid)
+        if node:
+            if known is not None and known.node == node and known.nominated_priority is None:
+                known.assumed = False
+                return False
+            self._drop(uid)
+            self._charge(uid, _Charge(node, self._of(pod), assumed=False, nominated_priority=None))
+            return False
+        if known is not None and known.assumed:
+            return False
+        nominated = (pod.get("status") or {}).get("nominatedNodeName")
+        grown = self._drop(uid) if known is not None and known.node != nominated else False
+        if nominated and uid not in self._charges:
+            priority = pod["spec"].get("priority") or 0
+            self._charge(uid, _Charge(nominated, self._of(pod), assumed=False, nominated_priority=priority))
+        return grown
+
+    def remove_pod(self, uid: str) -> bool:
+        """Forget a pod; return whether that made room."""
+        return self._drop(uid)
+
+    def assume(self, uid: str, spec: raw.Object, node: str) -> None:
+        """Charge a pod to the node that we have chosen, until it is seen bound or forgotten."""
+        self._drop(uid)
+        self._charge(uid, _Charge(node, shapes.requests(spec), assumed=True, nominated_priority=None))
+
+    def forget(self, uid: str) -> bool:
+        """Take back an assumption; return whether there was one."""
+        known = self._charges.get(uid)
+        return self._drop(uid) if known is not None and known.assumed else False
+
+    def node_names(self) -> Sequence[str | None]:
+        """Return the node name of each row; None where a row is empty."""
+        return self._names
+
+    def row_of(self, name: str) -> int | None:
+        """Return the row of a node."""
+        return self._rows.get(name)
+
+    def free(self) -> Ints:
+        """Return a copy of what is free, nodes by resources."""
+        return self._free.copy()
+
+    def pristine(self) -> Mask:
+        """Return which nodes have nothing on them."""
+        result: Mask = (self._free == self._total).all(axis=1)
+        return result
+
+    def vector(self, requests: Mapping[str, int]) -> Ints | None:
+        """Return a request as a row; None where some resource is on no node at all."""
+        vector = np.zeros(len(self._resources), dtype=np.int64)
+        vector[0] = 1
+        for resource, amount in requests.items():
+            column = self._resources.get(resource)
+            if column is None:
+                return None
+            vector[column] = amount
+        return vector
+
+    def resource_names(self) -> list[str]:
+        """Return resource names by column."""
+        return list(self._resources)
+
+    def eligible(self, spec: raw.Object) -> Mask:
+        """Return which nodes may take the pod at all: ready, tolerated, selected. Cached by the spec object's identity."""
+        known = self._masks.get(id(spec))
+        if known is not None and known[0] == self._epoch and known[1] is spec:
+            return known[2]
+        mask = np.fromiter(
+            (node is not None and shapes.refusal(spec, node) is None for node in self._nodes),
+            dtype=np.bool_,
+            count=len(self._nodes),
+        )
+        if len(self._masks) > 512:
+            self._masks.clear()
+        self._masks[id(spec)] = (self._epoch, spec, mask)
+        return mask
+
+    def refusals(self, spec: raw.Object) -> dict[str, int]:
+        """Return why nodes are excluded, with counts, for an explanation."""
+        counts: dict[str, int] = {}
+        for node in self._nodes:
+            why = shapes.refusal(spec, node) if node is not None else None
+            if why:
+                counts[why] = counts.get(why, 0) + 1
+        return counts
+
+    def domains(self, key: str) -> tuple[Ints, list[str]]:
+        """Return for a label key each node's domain number (-1: no such label) and the domains' names."""
+        known = self._domains.get(key)
+        if known is not None and known[0] == self._epoch:
+            return known[1], known[2]
+        numbers: dict[str, int] = {}
+        ids = np.full(len(self._nodes), -1, dtype=np.int64)
+        for row, node in enumerate(self._nodes):
+            value = ((node or {}).get("metadata") or {}).get("labels", {}).get(key) if node else None
+            if value is not None:
+                ids[row] = numbers.setdefault(value, len(numbers))
+        # Domains are numbered by name, so that ties do not depend on the order in which nodes were seen.
+        names = sorted(numbers)
+        renumber = np.array([names.index(name) for name in numbers] or [0], dtype=np.int64)
+        ids = np.where(ids >= 0, renumber[ids], -1)
+        self._domains[key] = (self._epoch, ids, names)
+        return ids, names
+
+    def totals(self) -> Ints:
+        """Return what each node offers when empty."""
+        return self._total
+
+    def higher_nominations(self, priority: int) -> Iterable[tuple[str, shapes.Requests]]:
+        """Yield node and requests of nominated pods of lower priority than the asker: they do not hold against it."""
+        for charge in self._charges.values():
+            if charge.nominated_priority is not None and charge.nominated_priority < priority:
+                yield charge.node, charge.requests
+
+    def _of(self, pod: raw.Object) -> shapes.Requests:
+        try:
+            return shapes.requests(pod["spec"])
+        except ValueError:
+            return {}
+
+    def _new_row(self, name: str) -> int:
+        row = len(self._names)
+        self._rows[name] = row
+        self._names.append(name)
+        self._nodes.append(None)
+        if row >= len(self._free):
+            grown = max(64, len(self._free))
+            width = len(self._resources)
+            self._free = np.vstack([self._free, np.zeros((grown, width), dtype=np.int64)])
+            self._total = np.vstack([self._total, np.zeros((grown, width), dtype=np.int64)])
+        return row
+
+    def _column(self, resource: str) -> None:
+        if resource in self._resources:
+            return
+        self._resources[resource] = len(self._resources)
+        column = np.zeros((len(self._free), 1), dtype=np.int64)
+        self._free = np.hstack([self._free, column])
+        self._total = np.hstack([self._total, column])
+
+    def _recount(self, row: int, name: str) -> None:
+        self._free[row] = self._total[row]
+        for uid in self._by_node.get(name, ()):
+            self._take(row, self._charges[uid].requests, 1)
+
+    def _charge(self, uid: str, charge: _Charge) -> None:
+        self._charges[uid] = charge
+        self._by_node.setdefault(charge.node, set()).add(uid)
+        row = self._rows.get(charge.node)
+        if row is not None:
+            self._take(row, charge.requests, 1)
+
+    def _drop(self, uid: str) -> bool:
+        charge = self._charges.pop(uid, None)
+        if charge is None:
+            return False
+        self._by_node[charge.node].discard(uid)
+        row = self._rows.get(charge.node)
+        if row is not None:
+            self._take(row, charge.requests, -1)
+        return True
+
+    def _take(self, row: int, requests: shapes.Requests, sign: int) -> None:
+        self._free[row, 0] -= sign
+        for resource, amount in requests.items():
+            column = self._resources.get(resource)
+            if column is None:
+                self._column(resource)
+                column = self._resources[resource]
+            self._free[row, column] -= sign * amount
+
+
+def _same_node(old: raw.Object, new: raw.Object) -> bool:
+    """Return whether nothing that placement reads has changed: heartbeats must cost nothing."""
+    return (
+        old["metadata"].get("labels") == new["metadata"].get("labels")
+        and old.get("spec") == new.get("spec")
+        and (old.get("status") or {}).get("allocatable") == (new.get("status") or {}).get("allocatable")
+        and shapes.ready(old) == shapes.ready(new)
+    )
