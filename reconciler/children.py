@@ -5,44 +5,52 @@ from collections.abc import Awaitable, Iterable
 
 from grovekeeper.api import names, raw
 from grovekeeper.expand import plan
-from grovekeeper.kube import errors
+from grovekeeper.kube import errors, resources
 from grovekeeper.kube.resources import Resource
+from grovekeeper.reconciler import ownership
 from grovekeeper.reconciler.context import Context
 
 _PARALLEL = 32
+_REPLACED = (resources.PODCLIQUES, resources.SCALINGGROUPS)
+"""Kinds that are written whole. Their spec is ours alone, so that a field that left the template leaves them too
+(server-side apply would keep what the creating request owns), and the resourceVersion protects a /scale in between."""
+_CONTROL = ("grove.io/", "grovekeeper.io/")
 
 
-async def ensure(ctx: Context, resource: Resource, desired: raw.Object) -> raw.Object | None:
-    """Create the object if it is missing, apply it if it differs, and return what is stored.
+class Collision(Exception):
+    """An object of a child's name belongs to somebody else. Nothing of theirs is touched; the text says what to do."""
 
-    Returns None where an object of this name belongs to somebody else: an event on the owner says so, nothing of
-    theirs is touched.
+
+async def ensure(ctx: Context, resource: Resource, desired: raw.Object) -> raw.Object:
+    """Create the object if it is missing, change it if it differs, and return what is stored.
+
+    Raises Collision where the name is taken, and kube.errors.Conflict (try again) while an object of an earlier owner
+    of the same name is still being collected or the cache is behind.
     """
     metadata = desired["metadata"]
-    store = ctx.stores.of(resource)
-    live = store.get(metadata["namespace"], metadata["name"])
+    live = ctx.stores.of(resource).get(metadata["namespace"], metadata["name"])
     if live is None:
         try:
-            live = await ctx.client.create(resource, desired)
-            _observe(ctx, resource, live)
-            return live
+            return await _create(ctx, resource, desired)
         except errors.AlreadyExists:
             live = await ctx.client.get(resource, metadata["name"], metadata["namespace"])
-    if not _is_ours(live, desired):
-        owner = metadata["ownerReferences"][0]
-        about = {
-            "apiVersion": owner["apiVersion"],
-            "kind": owner["kind"],
-            "metadata": {"name": owner["name"], "namespace": metadata["namespace"], "uid": owner["uid"]},
-        }
-        text = f"{resource.kind} {metadata['name']} exists and belongs to another owner: rename the set or remove it"
-        ctx.events.warning(about, "NameCollision", text, ctx.clock.stamp())
-        return None
-    if live["metadata"].get("deletionTimestamp"):
+            observe(ctx, resource, live)
+    _check_owner(resource, live, desired)
+    if ownership.terminating(live) or not plan.differs(comparable(desired), live):
         return live
-    if plan.differs(_comparable(desired), live):
-        live = await ctx.client.apply(resource, desired, manager=names.FIELD_MANAGER)
-        _observe(ctx, resource, live)
+    if resource in _REPLACED:
+        stored = await ctx.client.replace(resource, replaced(live, desired))
+    else:
+        stored = await ctx.client.apply(resource, desired, manager=names.FIELD_MANAGER)
+    return observe(ctx, resource, stored)
+
+
+async def _create(ctx: Context, resource: Resource, desired: raw.Object) -> raw.Object:
+    live = await ctx.client.create(resource, desired)
+    observe(ctx, resource, live)
+    if ownership.owner(ctx, live) is None:
+        # The owner went while the request was on its way.
+        await delete(ctx, resource, live)
     return live
 
 
@@ -58,7 +66,7 @@ async def delete(ctx: Context, resource: Resource, obj: raw.Object, *, grace: in
             grace=grace,
             propagation="Background",
         )
-    except errors.Conflict:
+    except (errors.Conflict, errors.NotFound):
         return
 
 
@@ -77,37 +85,69 @@ async def together(jobs: Iterable[Awaitable[object]]) -> None:
 
 
 async def write_status(ctx: Context, resource: Resource, live: raw.Object, status: raw.Object) -> None:
-    """Write a status if it differs, as a merge patch of the status subresource."""
+    """Write a status now if it differs, as a merge patch of the status subresource."""
     old = live.get("status") or {}
-    if old == status:
-        return
     change = {key: value for key, value in status.items() if old.get(key) != value}
     change.update({key: None for key in old if key not in status})
+    if not change:
+        return
     metadata = live["metadata"]
+    # With the uid, the status of a namesake that came after is never touched.
     body = {"metadata": {"uid": metadata["uid"]}, "status": change}
     try:
         stored = await ctx.client.patch(
             resource, metadata["name"], metadata["namespace"], body, type="merge", subresource="status"
         )
-    except (errors.NotFound, errors.Conflict, errors.Invalid):
+    except (errors.NotFound, errors.Conflict):
         return
-    _observe(ctx, resource, stored)
+    except errors.Invalid as error:
+        if any(field == "metadata.uid" for field, _ in error.causes):
+            return
+        raise
+    observe(ctx, resource, stored)
 
 
-def _observe(ctx: Context, resource: Resource, obj: raw.Object) -> None:
+def observe(ctx: Context, resource: Resource, obj: raw.Object) -> raw.Object:
+    """Put the server's answer in the cache, and return it."""
     obj["metadata"].pop("managedFields", None)
     ctx.stores.of(resource).observe(obj)
+    return obj
 
 
-def _is_ours(live: raw.Object, desired: raw.Object) -> bool:
-    wanted = desired["metadata"]["ownerReferences"][0]["uid"]
-    return any(ref["uid"] == wanted for ref in live["metadata"].get("ownerReferences") or ())
-
-
-def _comparable(desired: raw.Object) -> raw.Object:
+def comparable(desired: raw.Object) -> raw.Object:
+    """Return the part of a desired object that is compared with the living one."""
     metadata = desired["metadata"]
     kept = {key: metadata[key] for key in ("labels", "annotations") if key in metadata}
     return {
         **{key: value for key, value in desired.items() if key not in ("metadata", "apiVersion", "kind")},
         "metadata": kept,
     }
+
+
+def replaced(live: raw.Object, desired: raw.Object) -> raw.Object:
+    """Return the living object with the desired spec, labels and annotations; control annotations of ours stay."""
+    old = live["metadata"].get("annotations") or {}
+    kept = {key: value for key, value in old.items() if key.startswith(_CONTROL)}
+    metadata = {
+        **live["metadata"],
+        "labels": desired["metadata"]["labels"],
+        "annotations": {**kept, **(desired["metadata"].get("annotations") or {})},
+    }
+    return {**live, "metadata": metadata, "spec": desired["spec"]}
+
+
+def _check_owner(resource: Resource, live: raw.Object, desired: raw.Object) -> None:
+    wanted = desired["metadata"]["ownerReferences"][0]
+    found = ownership.controller(live)
+    name = live["metadata"]["name"]
+    if found is not None and found.get("uid") == wanted["uid"]:
+        return
+    if found is not None and (found["kind"], found["name"]) == (wanted["kind"], wanted["name"]):
+        raise errors.Conflict(f"{resource.kind} {name} of a deleted {found['kind']} of the same name is still there")
+    if ownership.terminating(live):
+        raise errors.Conflict(f"{resource.kind} {name} of another owner is still being deleted")
+    holder = f"{found['kind']} {found['name']}" if found is not None else "nobody of ours"
+    raise Collision(
+        f"{resource.kind} {name} exists and belongs to {holder}: remove it, or give {wanted['kind']} "
+        f"{wanted['name']} another name"
+    )

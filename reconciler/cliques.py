@@ -1,102 +1,175 @@
 """A PodClique: its pods and its status. The work is proportional to the clique."""
 
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from grovekeeper.api import conditions, names, raw
-from grovekeeper.expand import model, plan, pods, status
+from grovekeeper.expand import groups, model, plan, pods, status
 from grovekeeper.kube import errors, resources
-from grovekeeper.reconciler import children, keys
+from grovekeeper.reconciler import children, deletion, faults, keys, ownership, statuses
 from grovekeeper.reconciler.context import Context, Result
 from grovekeeper.runtime import clock
 
-_SETTLE_SECONDS = 3.0
-"""A clique that is coming up gets its first status when it is there, or after this long: writes are the costly part."""
+_BATCH = 32
+"""Pods that are created side by side. After a batch with a refusal no other is tried."""
+_LONGEST_WAIT = 60.0
+
+
+class Refused(Exception):
+    """The API server does not take the clique's pods; the condition says what to do."""
+
+    def __init__(self, condition: raw.Object) -> None:
+        super().__init__(condition["message"])
+        self.condition = condition
 
 
 async def reconcile(ctx: Context, key: keys.Key) -> Result:
     """Bring the clique's pods in line, and write its status."""
     obj = ctx.stores.cliques.get(key.namespace, key.name)
-    if obj is None or obj["metadata"].get("deletionTimestamp"):
+    if obj is None:
+        await deletion.of_clique(ctx, key)
         return Result()
-    owner = ctx.set_of(obj)
-    if owner is None or not _owner_lives(ctx, obj):
+    owner = ownership.set_of(ctx, obj)
+    if owner is None or ownership.terminating(obj):
         return Result()
     w = ctx.workload(owner)
     existing = ctx.stores.pods.by_index("owner", obj["metadata"]["uid"])
-    wanted = plan.pods(obj["spec"].get("replicas", 1), existing, obj["metadata"]["labels"][names.LABEL_TEMPLATE_HASH])
-    await _delete(ctx, existing, wanted)
-    trouble = await _create(ctx, w, obj, wanted)
-    return await _write_status(ctx, w, obj, trouble)
-
-
-def _owner_lives(ctx: Context, obj: raw.Object) -> bool:
-    """A clique whose scaling group is gone is about to be collected: it must not grow pods again."""
-    group = obj["metadata"]["labels"].get(names.LABEL_SCALINGGROUP)
-    if group is None:
-        return True
-    found = ctx.stores.groups.get(obj["metadata"]["namespace"], group)
-    return found is not None and not found["metadata"].get("deletionTimestamp")
-
-
-async def _delete(ctx: Context, existing: list[raw.Object], wanted: plan.PodsPlan) -> None:
+    count = groups.effective_replicas(obj["spec"].get("replicas", 1), obj["spec"].get("minAvailable") or 0)
+    wanted = plan.pods(count, existing, obj["metadata"]["labels"].get(names.LABEL_TEMPLATE_HASH, ""))
     await children.together(children.delete(ctx, resources.PODS, pod) for pod in wanted.delete)
+    waits = [await _free_stuck(ctx, existing)]
+    refusal: raw.Object | None = None
+    try:
+        await _create(ctx, w, obj, wanted.create)
+    except Refused as refused:
+        refusal = refused.condition
+        ctx.events.warning(obj, "PodCreateFailed", refusal["message"], ctx.clock.stamp())
+        waits.append(_patience(obj, refusal["type"], ctx.clock.now()))
+    waits.append(await _write_status(ctx, w, obj, count, refusal))
+    return Result(min((wait for wait in waits if wait is not None), default=None))
+
+
+async def _free_stuck(ctx: Context, existing: Sequence[raw.Object]) -> float | None:
+    """Force-delete pods that a lost node cannot let go of, where the settings say so; return when to look again."""
     patience = ctx.settings.reconcile.stuck_terminating_seconds
     if patience is None:
-        return
+        return None
     now = ctx.clock.now()
-    stuck = [
-        pod
-        for pod in existing
-        if plan.terminating(pod)
-        and now - clock.parse(pod["metadata"]["deletionTimestamp"]) > timedelta(seconds=patience)
-        and _node_is_lost(ctx, pod)
-    ]
+    held = [pod for pod in existing if plan.terminating(pod) and _is_node_lost(ctx, pod)]
+    # deletionTimestamp is when the grace period ends.
+    left = {
+        pod["metadata"]["name"]: patience - (now - clock.parse(pod["metadata"]["deletionTimestamp"])).total_seconds()
+        for pod in held
+    }
+    stuck = [pod for pod in held if left[pod["metadata"]["name"]] <= 0]
     await children.together(children.delete(ctx, resources.PODS, pod, grace=0) for pod in stuck)
+    return min((seconds for seconds in left.values() if seconds > 0), default=None)
 
 
-def _node_is_lost(ctx: Context, pod: raw.Object) -> bool:
-    node = ctx.stores.nodes.get(None, pod["spec"].get("nodeName") or "")
+def _is_node_lost(ctx: Context, pod: raw.Object) -> bool:
+    name = pod["spec"].get("nodeName")
+    if not name:
+        return False
+    node = ctx.stores.nodes.get(None, name)
     ready = conditions.find(((node or {}).get("status") or {}).get("conditions"), "Ready")
     return node is None or (ready is not None and ready["status"] != "True")
 
 
-async def _create(ctx: Context, w: model.Workload, obj: raw.Object, wanted: plan.PodsPlan) -> raw.Object | None:
-    """Create the missing pods side by side; return a condition that says what went wrong, if anything did."""
-    troubles: list[raw.Object] = []
+async def _create(
+    ctx: Context, w: model.Workload, obj: raw.Object, missing: Sequence[tuple[int, tuple[str, ...]]]
+) -> None:
+    """Create the missing pods side by side, or raise Refused."""
     metadata = obj["metadata"]
-    now = ctx.clock.stamp()
+    wanted = [
+        pods.created(w, obj, index, pods.name(metadata["name"], metadata["uid"], index, previous))
+        for index, previous in missing
+    ]
+    if wanted and _has(obj, status.WEBHOOK_MISSING):
+        # Ask before creating again what would have to be deleted again: a dry run passes the webhooks, too.
+        _check_injected(await _attempt(ctx, wanted[0], dry_run=True), ctx.clock.stamp())
+    for start in range(0, len(wanted), _BATCH):
+        await children.together(_one(ctx, obj, pod) for pod in wanted[start : start + _BATCH])
 
-    async def one(index: int, previous: tuple[str, ...]) -> None:
-        name = pods.name(metadata["name"], metadata["uid"], index, previous)
-        try:
-            pod = await ctx.client.create(resources.PODS, pods.created(w, obj, index, name))
-        except errors.AlreadyExists:
-            pod = await ctx.client.get(resources.PODS, name, w.namespace)
-        if names.ANNOTATION_INJECTED not in (pod["metadata"].get("annotations") or {}):
-            await children.delete(ctx, resources.PODS, pod, grace=0)
-            text = "the pod webhook did not answer: check the MutatingWebhookConfiguration and the webhook's pods"
-            troubles.append(conditions.condition(status.WEBHOOK_MISSING, True, "NotInjected", text, now))
-            return
-        pod["metadata"].pop("managedFields", None)
-        ctx.stores.pods.observe(pod)
 
+async def _one(ctx: Context, obj: raw.Object, wanted: raw.Object) -> None:
     try:
-        await children.together(one(index, previous) for index, previous in wanted.create)
-    except (errors.Forbidden, errors.Invalid) as error:
-        ctx.events.warning(obj, "PodCreateFailed", str(error), now)
+        pod = await _attempt(ctx, wanted)
+    except errors.AlreadyExists:
+        pod = await _known(ctx, obj, wanted)
+    try:
+        _check_injected(pod, ctx.clock.stamp())
+    except Refused:
+        await children.delete(ctx, resources.PODS, pod, grace=0)
         raise
-    return troubles[0] if troubles else None
+    children.observe(ctx, resources.PODS, pod)
+    if not ownership.living(ctx, obj):
+        # The clique went while the request was on its way.
+        await children.delete(ctx, resources.PODS, pod, grace=0)
 
 
-async def _write_status(ctx: Context, w: model.Workload, obj: raw.Object, trouble: raw.Object | None) -> Result:
+async def _attempt(ctx: Context, wanted: raw.Object, *, dry_run: bool = False) -> raw.Object:
+    try:
+        return await ctx.client.create(resources.PODS, wanted, dry_run=dry_run)
+    except (errors.Forbidden, errors.Invalid, errors.BadRequest) as error:
+        condition = conditions.condition(faults.REPLICA_FAILURE, True, "FailedCreate", str(error), ctx.clock.stamp())
+        raise Refused(condition) from error
+
+
+async def _known(ctx: Context, obj: raw.Object, wanted: raw.Object) -> raw.Object:
+    """Return the pod that has the name already: another worker created it, and the cache has not seen it yet."""
+    name = wanted["metadata"]["name"]
+    try:
+        pod = await ctx.client.get(resources.PODS, name, wanted["metadata"]["namespace"])
+    except errors.NotFound as error:
+        raise errors.Conflict(f"pod {name} existed and is gone again") from error
+    owner = ownership.controller(pod)
+    if owner is None or owner.get("uid") != obj["metadata"]["uid"]:
+        text = f"pod {name} exists and does not belong to PodClique {obj['metadata']['name']}: delete the pod"
+        raise Refused(conditions.condition(faults.REPLICA_FAILURE, True, "NameCollision", text, ctx.clock.stamp()))
+    return pod
+
+
+def _check_injected(pod: raw.Object, now: str) -> None:
+    if names.ANNOTATION_INJECTED in (pod["metadata"].get("annotations") or {}):
+        return
+    text = (
+        "pods are not changed by the pod webhook, so they are not kept: check that the MutatingWebhookConfiguration of "
+        "Grovekeeper exists, selects this namespace, and that the webhook's pods are ready"
+    )
+    raise Refused(conditions.condition(status.WEBHOOK_MISSING, True, "NotInjected", text, now))
+
+
+def _patience(obj: raw.Object, type_: str, now: datetime) -> float:
+    """Return how long to wait after a refusal: as long as it has been going on, from 1 s to a minute."""
+    known = conditions.find((obj.get("status") or {}).get("conditions"), type_)
+    if known is None:
+        return 1.0
+    going_on = now - clock.parse(known["lastTransitionTime"])
+    return min(max(going_on / timedelta(seconds=1), 1.0), _LONGEST_WAIT)
+
+
+async def _write_status(
+    ctx: Context, w: model.Workload, obj: raw.Object, count: int, refusal: raw.Object | None
+) -> float | None:
     existing = ctx.stores.pods.by_index("owner", obj["metadata"]["uid"])
-    now = ctx.clock.stamp()
-    fresh = status.clique(w, obj, existing, now)
-    if trouble is not None:
-        fresh["conditions"] = conditions.merged(fresh["conditions"], [trouble])
-    settled = fresh["readyReplicas"] == obj["spec"].get("replicas") == len(existing)
-    young = ctx.clock.now() - clock.parse(obj["metadata"]["creationTimestamp"]) < timedelta(seconds=_SETTLE_SECONDS)
-    if not settled and trouble is None and young:
-        return Result(_SETTLE_SECONDS)
-    await children.write_status(ctx, resources.PODCLIQUES, obj, fresh)
-    return Result(5.0 if trouble is not None else None)
+    fresh = status.clique(w, obj, existing, ctx.clock.stamp())
+    fresh["conditions"] = conditions.merged(
+        conditions.merged(fresh["conditions"], [], drop=[faults.REPLICA_FAILURE, status.WEBHOOK_MISSING]),
+        [_since(obj, refusal)] if refusal is not None else [],
+    )
+    before = (obj.get("status") or {}).get("scheduledReplicas", 0)
+    if before > 0 and fresh["scheduledReplicas"] == 0 and count > 0:
+        text = f"all {before} scheduled pods are gone"
+        ctx.events.warning(obj, "AllScheduledReplicasLost", text, ctx.clock.stamp())
+    settled = refusal is not None or fresh["readyReplicas"] == count == len(existing)
+    return await statuses.write(ctx, resources.PODCLIQUES, obj, fresh, settled=settled)
+
+
+def _since(obj: raw.Object, condition: raw.Object) -> raw.Object:
+    """Return the condition with the transition time that it had before."""
+    known = conditions.find((obj.get("status") or {}).get("conditions"), condition["type"])
+    return {**condition, "lastTransitionTime": known["lastTransitionTime"]} if known is not None else condition
+
+
+def _has(obj: raw.Object, type_: str) -> bool:
+    return conditions.is_true(obj, type_)

@@ -131,7 +131,12 @@ INDEXES: dict[str, dict[str, informer.Index]] = {
         "set": label_index(names.LABEL_PART_OF),
     },
     "podgangs": {"replica": replica_index, "set": label_index(names.LABEL_PART_OF)},
-    "pods": {"owner": owner_index, "gang": label_index(names.LABEL_PODGANG), "node": node_index},
+    "pods": {
+        "owner": owner_index,
+        "clique": label_index(names.LABEL_PODCLIQUE),
+        "gang": label_index(names.LABEL_PODGANG),
+        "node": node_index,
+    },
     "services": {"replica": replica_index, "set": label_index(names.LABEL_PART_OF)},
     "horizontalpodautoscalers": {"replica": replica_index, "set": label_index(names.LABEL_PART_OF)},
 }
@@ -148,6 +153,8 @@ class Context:
     clock: Clock
     events: events.Recorder
     settings: Settings
+    written: dict[str, float] = field(default_factory=dict)
+    """Time (seconds) of this process's last status write, by UID: what is coming up is not written at every step."""
     _workloads: dict[str, tuple[str, model.Workload]] = field(default_factory=dict)
 
     def workload(self, obj: raw.Object) -> model.Workload:

@@ -24,12 +24,7 @@ async def of_set(ctx: Context, key: keys.Key) -> None:
     """Delete the children of a set that is gone, then have the groups and cliques among them looked after."""
     mark = f"{key.namespace}/{key.name}"
     left = [(resource, child) for resource in _OF_SETS for child in ctx.stores.of(resource).by_index("set", mark)]
-    mine = [
-        (resource, child)
-        for resource, child in left
-        if (reference := ownership.controller(child)) is not None and reference["kind"] == key.owner_kind
-    ]
-    await _sweep(ctx, SET_RESOURCES[key.owner_kind], key, mine)
+    await _sweep(ctx, SET_RESOURCES[key.owner_kind], key, left)
     groups = [child for resource, child in left if resource is resources.SCALINGGROUPS]
     cliques = [child for resource, child in left if resource is resources.PODCLIQUES]
     await ctx.enqueue(
@@ -41,8 +36,7 @@ async def of_set(ctx: Context, key: keys.Key) -> None:
 async def of_group(ctx: Context, key: keys.Key) -> None:
     """Delete the PodCliques of a scaling group that is gone."""
     left = ctx.stores.cliques.by_index("group", f"{key.namespace}/{key.name}")
-    mine = [(resources.PODCLIQUES, clique) for clique in left]
-    await _sweep(ctx, resources.SCALINGGROUPS, key, mine)
+    await _sweep(ctx, resources.SCALINGGROUPS, key, [(resources.PODCLIQUES, clique) for clique in left])
     await ctx.enqueue(*(keys.clique(key.namespace, clique["metadata"]["name"]) for clique in left))
 
 

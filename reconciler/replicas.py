@@ -2,34 +2,45 @@
 
 from grovekeeper.api import names, raw
 from grovekeeper.expand import cliques, companions, groups, model, naming
-from grovekeeper.kube import resources
-from grovekeeper.reconciler import children, keys
+from grovekeeper.kube import errors, resources
+from grovekeeper.reconciler import children, faults, keys, ownership
 from grovekeeper.reconciler.context import Context, Result
 
 
 async def reconcile(ctx: Context, key: keys.Key) -> Result:
     """Bring one replica's children in line."""
     obj = ctx.find_set(key.owner_kind, key.namespace, key.name)
-    if obj is None or obj["metadata"].get("deletionTimestamp"):
+    if obj is None or ownership.terminating(obj):
         return Result()
     w = ctx.workload(obj)
     index = key.index
     if index >= w.replicas:
         await ctx.enqueue(keys.set_key(key.owner_kind, key.namespace, key.name))
         return Result()
-    wanted: list[tuple[resources.Resource, raw.Object]] = [(resources.SERVICES, companions.service(w, index))]
+    where = f"replica {index}"
+    desired = wanted(ctx, w, index)
+    try:
+        await children.together(children.ensure(ctx, resource, child) for resource, child in desired)
+    except (children.Collision, errors.Forbidden, errors.Invalid) as error:
+        return await faults.put(ctx, obj, where, error)
+    await faults.clear(ctx, obj, where)
+    await _remove_autoscalers(ctx, w, index, {d["metadata"]["name"] for r, d in desired if r is resources.HPAS})
+    return Result()
+
+
+def wanted(ctx: Context, w: model.Workload, index: int) -> list[tuple[resources.Resource, raw.Object]]:
+    """Return the children that this replica should have, with the replica counts that living ones keep."""
+    result: list[tuple[resources.Resource, raw.Object]] = [(resources.SERVICES, companions.service(w, index))]
     for template in w.standalone():
         live = ctx.stores.cliques.get(w.namespace, naming.clique(w.name, index, template.name))
         replicas = kept_replicas(live, template.replicas, autoscaled=bool(template.scale))
-        wanted.append((resources.PODCLIQUES, cliques.standalone(w, index, template, replicas)))
+        result.append((resources.PODCLIQUES, cliques.standalone(w, index, template, replicas)))
     for group in w.groups:
         live = ctx.stores.groups.get(w.namespace, naming.group(w.name, index, group.name))
         replicas = kept_replicas(live, group.replicas, autoscaled=bool(group.scale))
-        wanted.append((resources.SCALINGGROUPS, groups.group(w, index, group, replicas)))
-    wanted += [(resources.HPAS, hpa) for hpa in companions.autoscalers(w, index)]
-    await children.together(children.ensure(ctx, resource, desired) for resource, desired in wanted)
-    await _remove_autoscalers(ctx, w, index, {d["metadata"]["name"] for r, d in wanted if r is resources.HPAS})
-    return Result()
+        result.append((resources.SCALINGGROUPS, groups.group(w, index, group, replicas)))
+    result += [(resources.HPAS, hpa) for hpa in companions.autoscalers(w, index)]
+    return result
 
 
 def kept_replicas(live: raw.Object | None, template: int, *, autoscaled: bool) -> int:
@@ -41,10 +52,13 @@ def kept_replicas(live: raw.Object | None, template: int, *, autoscaled: bool) -
     if live is None:
         return template
     current: int = live["spec"].get("replicas", template)
+    return template if is_edited(live, template) and not autoscaled else current
+
+
+def is_edited(live: raw.Object, template: int) -> bool:
+    """Return whether the template's replicas changed since they were last passed on to this child."""
     passed_on = (live["metadata"].get("annotations") or {}).get(names.ANNOTATION_TEMPLATE_REPLICAS)
-    if autoscaled or passed_on is None or passed_on == str(template):
-        return current
-    return template
+    return passed_on is not None and passed_on != str(template)
 
 
 async def _remove_autoscalers(ctx: Context, w: model.Workload, index: int, wanted: set[str]) -> None:

@@ -1,109 +1,305 @@
-"""Gang termination: a replica that has been below its minimum for too long is replaced whole.
+"""Gang termination: when a gang has lost too many members for too long, and which PodCliques are given up for it.
 
-The clock is the condition's lastTransitionTime, so restarts of ours change nothing. What never was scheduled is never
-terminated. A scaling-group replica goes alone while the group keeps its minimum, else the whole set replica goes.
+Two levels. A scaling group gives up single replicas as long as its minimum holds without them. A set replica gives up
+all its PodCliques once a standalone clique or a whole group has been in breach for the delay. The clock is the
+transition time of the MinAvailableBreached condition, so that it is counted once through restarts; a gang that has
+never been scheduled is never terminated. The deciding functions are pure; `reconcile` carries out.
 """
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from grovekeeper.api import conditions, duration, names, raw
-from grovekeeper.expand import groups, model, naming, status
-from grovekeeper.kube import resources
+from grovekeeper.expand import groups, model, naming, plan, status
+from grovekeeper.kube import errors, resources
 from grovekeeper.reconciler import children
 from grovekeeper.reconciler.context import Context
+from grovekeeper.runtime import clock
 
-_EVER = timedelta(seconds=2)
+IN_PROGRESS = "GangTerminationInProgress"
+REPLICA = "replica"
+"""Key under which a set replica's terminations are noted on its base PodGang; a group's are noted by index."""
+_FIRST_PAUSE = timedelta(seconds=30)
+_LONGEST_PAUSE = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """PodCliques to delete now, and seconds until the next delay ends (None: nothing is pending)."""
+class Past:
+    """Earlier terminations of one gang."""
 
-    doomed: tuple[raw.Object, ...]
-    what: str
-    wait: float | None
-
-
-def decide(
-    w: model.Workload, index: int, cliques: Sequence[raw.Object], group_objects: Mapping[str, raw.Object], now: datetime
-) -> Decision:
-    """Return what to do about one set replica. Pure; O(its PodCliques)."""
-    if w.termination_delay is None:
-        return Decision((), "", None)
-    living = [clique for clique in cliques if not clique["metadata"].get("deletionTimestamp")]
-    waits: list[float] = []
-    for clique in living:
-        if names.LABEL_SCALINGGROUP in clique["metadata"]["labels"]:
-            continue
-        left = _left(clique, w.termination_delay, now)
-        if left is not None and left <= 0:
-            return Decision(tuple(living), f"replica {index}: {clique['metadata']['name']} is below minAvailable", None)
-        waits += [left] if left is not None else []
-    doomed: list[raw.Object] = []
-    what = ""
-    for group in w.groups:
-        fqn = naming.group(w.name, index, group.name)
-        mine = [clique for clique in living if clique["metadata"]["labels"].get(names.LABEL_SCALINGGROUP) == fqn]
-        breached = _breached(mine, group.termination_delay or w.termination_delay, now)
-        waits += [left for left in breached.values() if left > 0]
-        due = [j for j, left in breached.items() if left <= 0]
-        if not due:
-            continue
-        if _replicas(group, group_objects.get(fqn)) - len(breached) < group.min_available:
-            return Decision(tuple(living), f"replica {index}: {fqn} is below minAvailable", None)
-        doomed += [c for c in mine if int(c["metadata"]["labels"][names.LABEL_SCALINGGROUP_INDEX]) in due]
-        what = f"{fqn}: replicas {', '.join(map(str, due))} are below minAvailable"
-    return Decision(tuple(doomed), what, min(waits) if waits else None)
+    count: int = 0
+    last: datetime | None = None
 
 
-def _replicas(group: model.GroupTemplate, obj: raw.Object | None) -> int:
-    live = obj["spec"].get("replicas", 1) if obj else group.replicas
-    return groups.effective_replicas(live, group.min_available)
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What to give up now, and when to look again."""
+
+    due: tuple[int, ...] = ()
+    """Indexes: of group replicas, or the set replica's own."""
+    wake: datetime | None = None
+    """The moment at which the next breach has lasted for the delay; None where nothing is in breach."""
+    why: str = ""
 
 
-def _breached(cliques: Sequence[raw.Object], delay: str, now: datetime) -> dict[int, float]:
-    """Return group replica index to the seconds left until its delay ends."""
-    result: dict[int, float] = {}
-    for clique in cliques:
-        left = _left(clique, delay, now)
-        if left is not None:
-            index = int(clique["metadata"]["labels"][names.LABEL_SCALINGGROUP_INDEX])
-            result[index] = min(left, result.get(index, left))
-    return result
+def of_group(
+    w: model.Workload,
+    template: model.GroupTemplate,
+    replicas: int,
+    members: Mapping[int, Sequence[raw.Object]],
+    past: Mapping[int, Past],
+    now: datetime,
+) -> Verdict:
+    """Return which replicas of a scaling group to recreate. `members` is its PodCliques by group replica index.
+
+    Nothing is due here where the group's minimum is lost as a whole: then the set replica goes (`of_replica`).
+    """
+    delay = _delay(w, template)
+    if delay is None:
+        return Verdict()
+    healthy = 0
+    due_at: dict[int, datetime] = {}
+    for index in range(replicas):
+        living = [entry for entry in members.get(index, ()) if not plan.terminating(entry)]
+        if len(living) == len(template.clique_names) and not any(_breached(entry) for entry in living):
+            healthy += 1
+        starts = _starts(living)
+        if starts:
+            due_at[index] = _not_before(min(starts) + delay, past.get(index, Past()))
+    if healthy < template.min_available:
+        return Verdict()
+    due = tuple(index for index, moment in due_at.items() if moment <= now)
+    later = [moment for moment in due_at.values() if moment > now]
+    why = f"below minAvailable for longer than {delay.total_seconds():g} s" if due else ""
+    return Verdict(due, min(later, default=None), why)
 
 
-def _left(clique: raw.Object, delay: str, now: datetime) -> float | None:
-    """Return seconds until a breached clique's delay ends; None where it is healthy or never was scheduled."""
-    listed = (clique.get("status") or {}).get("conditions")
-    breach = conditions.find(listed, status.BREACHED)
-    scheduled = conditions.find(listed, status.SCHEDULED)
-    if breach is None or breach["status"] != "True" or scheduled is None:
-        return None
-    created = datetime.fromisoformat(clique["metadata"]["creationTimestamp"])
-    moved = datetime.fromisoformat(scheduled["lastTransitionTime"])
-    if scheduled["status"] != "True" and moved - created <= _EVER:
-        return None
-    since = datetime.fromisoformat(breach["lastTransitionTime"])
-    return duration.seconds(delay) - (now - since).total_seconds()
+def of_replica(
+    w: model.Workload,
+    index: int,
+    cliques: Sequence[raw.Object],
+    scaling_groups: Sequence[raw.Object],
+    past: Past,
+    now: datetime,
+) -> Verdict:
+    """Return whether to recreate a set replica, from its standalone PodCliques and its scaling groups.
+
+    A replica with a PodClique missing is left alone: it is being built or has just been given up.
+    """
+    delay = _delay(w, None)
+    living = [entry for entry in cliques if not plan.terminating(entry)]
+    if delay is None or len(living) < len(w.standalone()):
+        return Verdict()
+    due_at: list[tuple[datetime, str]] = [
+        (start + delay, entry["metadata"]["name"]) for entry in living for start in _starts([entry])
+    ]
+    for group in scaling_groups:
+        template = template_of(w, index, group)
+        start = _group_start(group)
+        wait = _delay(w, template)
+        if template is not None and start is not None and wait is not None:
+            due_at.append((start + wait, group["metadata"]["name"]))
+    if not due_at:
+        return Verdict()
+    moment, culprit = min(due_at)
+    moment = _not_before(moment, past)
+    if moment > now:
+        return Verdict(wake=moment)
+    return Verdict((index,), None, f"{culprit} has been below minAvailable for longer than its termination delay")
+
+
+def read(obj: raw.Object | None, key: str) -> Past:
+    """Return what an object's annotation says of earlier terminations under `key`."""
+    try:
+        count, last = _noted(obj)[key]
+        return Past(int(count), clock.parse(last))
+    except (KeyError, ValueError, TypeError):
+        return Past()
+
+
+def annotation(obj: raw.Object | None, keys: Iterable[str], now: datetime) -> str:
+    """Return the annotation's new text after one more termination under each of `keys`."""
+    noted = _noted(obj)
+    for key in keys:
+        noted[key] = [_counted(read(obj, key), now) + 1, clock.rfc3339(now)]
+    return json.dumps(noted, sort_keys=True, separators=(",", ":"))
+
+
+def pause(count: int) -> timedelta:
+    """Return the least time between the `count`-th termination of a gang and the next: 30 s, doubled up to an hour."""
+    return timedelta(0) if count < 1 else min(_FIRST_PAUSE * 2 ** min(count - 1, 10), _LONGEST_PAUSE)
+
+
+def ever_scheduled(clique: raw.Object) -> bool:
+    """Return whether the PodClique has met its minimum once.
+
+    Its condition starts at the PodClique's creation; a later transition means that it has been True in between.
+    """
+    found = _condition(clique, status.SCHEDULED)
+    return found is not None and (found["status"] == "True" or _moved(clique, found))
+
+
+def template_of(w: model.Workload, index: int, group: raw.Object) -> model.GroupTemplate | None:
+    """Return the template of a scaling group object, by exact name."""
+    name = group["metadata"]["name"]
+    return next((entry for entry in w.groups if naming.group(w.name, index, entry.name) == name), None)
 
 
 async def reconcile(ctx: Context, w: model.Workload) -> float | None:
-    """Carry out what is due in all replicas of a set; return seconds until the next is."""
+    """Carry out what is due in all replicas of a set; return the seconds until the next delay ends."""
+    if w.termination_delay is None:
+        return None
     now = ctx.clock.now()
-    wait: float | None = None
-    by_replica: dict[int, list[raw.Object]] = {}
-    for clique in ctx.stores.cliques.by_index("set", f"{w.namespace}/{w.name}"):
-        if conditions.is_true(clique, status.BREACHED):
-            by_replica.setdefault(int(clique["metadata"]["labels"][w.dialect.label_replica_index]), [])
-    for index in by_replica:
-        mark = f"{w.namespace}/{w.name}/{index}"
-        found = {g["metadata"]["name"]: g for g in ctx.stores.groups.by_index("replica", mark)}
-        decision = decide(w, index, ctx.stores.cliques.by_index("replica", mark), found, now)
-        if decision.doomed:
-            ctx.events.warning(w.raw, "GangTerminated", f"{decision.what}: replaced", ctx.clock.stamp())
-            await children.together(children.delete(ctx, resources.PODCLIQUES, c) for c in decision.doomed)
-        if decision.wait is not None:
-            wait = decision.wait if wait is None else min(wait, decision.wait)
-    return None if wait is None else max(wait, 0.05) + 0.05
+    wakes: list[datetime] = []
+    for index in _in_breach(ctx, w):
+        wakes += await _one_replica(ctx, w, index, now)
+    # A moment later than exactly: the stamps of conditions have whole seconds.
+    return max((min(wakes) - now).total_seconds(), 0.0) + 0.05 if wakes else None
+
+
+def _in_breach(ctx: Context, w: model.Workload) -> list[int]:
+    mark = f"{w.namespace}/{w.name}"
+    children_of = [*ctx.stores.cliques.by_index("set", mark), *ctx.stores.groups.by_index("set", mark)]
+    label = w.dialect.label_replica_index
+    found = {int(entry["metadata"]["labels"].get(label, -1)) for entry in children_of if _breached(entry)}
+    return sorted(index for index in found if 0 <= index < w.replicas)
+
+
+async def _one_replica(ctx: Context, w: model.Workload, index: int, now: datetime) -> list[datetime]:
+    mark = f"{w.namespace}/{w.name}/{index}"
+    cliques = ctx.stores.cliques.by_index("replica", mark)
+    scaling_groups = ctx.stores.groups.by_index("replica", mark)
+    gang = ctx.stores.gangs.get(w.namespace, naming.replica(w.name, index))
+    standalone = [entry for entry in cliques if names.LABEL_SCALINGGROUP not in entry["metadata"]["labels"]]
+    verdict = of_replica(w, index, standalone, scaling_groups, read(gang, REPLICA), now)
+    if verdict.due:
+        await _note(ctx, resources.PODGANGS, gang, [REPLICA], now)
+        await _give_up(ctx, cliques)
+        await _flag(ctx, scaling_groups)
+        text = f"replica {index} is recreated: {verdict.why}"
+        ctx.events.warning(w.raw, f"{w.dialect.kind}ReplicaDeleteSuccessful", text, ctx.clock.stamp())
+        return []
+    wakes = [verdict.wake] if verdict.wake else []
+    for group in scaling_groups:
+        wakes += await _one_group(ctx, w, index, group, now)
+    return wakes
+
+
+async def _one_group(ctx: Context, w: model.Workload, index: int, group: raw.Object, now: datetime) -> list[datetime]:
+    template = template_of(w, index, group)
+    if template is None:
+        return []
+    members: dict[int, list[raw.Object]] = {}
+    for clique in ctx.stores.cliques.by_index("owner", group["metadata"]["uid"]):
+        members.setdefault(int(clique["metadata"]["labels"][names.LABEL_SCALINGGROUP_INDEX]), []).append(clique)
+    replicas = groups.effective_replicas(group["spec"].get("replicas", 1), template.min_available)
+    past = {j: read(group, str(j)) for j in members}
+    verdict = of_group(w, template, replicas, members, past, now)
+    if verdict.due:
+        await _note(ctx, resources.SCALINGGROUPS, group, [str(j) for j in verdict.due], now)
+        await _give_up(ctx, [clique for j in verdict.due for clique in members[j]])
+        listed = ", ".join(map(str, verdict.due))
+        text = f"replicas {listed} of {group['metadata']['name']} are recreated: {verdict.why}"
+        ctx.events.warning(w.raw, "PodCliqueScalingGroupReplicaDeleteSuccessful", text, ctx.clock.stamp())
+    return [verdict.wake] if verdict.wake else []
+
+
+async def _note(
+    ctx: Context, resource: resources.Resource, obj: raw.Object | None, keys: Iterable[str], now: datetime
+) -> None:
+    """Count the termination first: should the deletion be cut short, the count errs on waiting longer."""
+    if obj is None:
+        return
+    metadata = obj["metadata"]
+    body = {"metadata": {"annotations": {names.ANNOTATION_TERMINATIONS: annotation(obj, keys, now)}}}
+    try:
+        stored = await ctx.client.patch(resource, metadata["name"], metadata["namespace"], body, type="merge")
+    except errors.NotFound:
+        return
+    children.observe(ctx, resource, stored)
+
+
+async def _give_up(ctx: Context, cliques: Iterable[raw.Object]) -> None:
+    doomed = [clique for clique in cliques if not plan.terminating(clique)]
+    await children.together(children.delete(ctx, resources.PODCLIQUES, clique) for clique in doomed)
+
+
+async def _flag(ctx: Context, scaling_groups: Iterable[raw.Object]) -> None:
+    """Mark the groups, so that their breach does not count again before they were well once more."""
+    text = "the set replica was recreated; the minimum has not been available since"
+    flag = conditions.condition(IN_PROGRESS, True, "GangTerminationActive", text, ctx.clock.stamp())
+    for group in scaling_groups:
+        listed = conditions.merged((group.get("status") or {}).get("conditions"), [flag])
+        metadata = group["metadata"]
+        try:
+            stored = await ctx.client.patch(
+                resources.SCALINGGROUPS,
+                metadata["name"],
+                metadata["namespace"],
+                {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "status": {"conditions": listed}},
+                type="merge",
+                subresource="status",
+            )
+        except errors.NotFound:
+            continue
+        children.observe(ctx, resources.SCALINGGROUPS, stored)
+
+
+def _counted(past: Past, now: datetime) -> int:
+    """Return the count that still matters: a gang that held for long enough starts anew."""
+    if past.last is None or now - past.last > 2 * max(pause(past.count), _FIRST_PAUSE) + _LONGEST_PAUSE:
+        return 0
+    return past.count
+
+
+def _starts(cliques: Iterable[raw.Object]) -> list[datetime]:
+    """Return when each breach began that counts."""
+    found = []
+    for clique in cliques:
+        breach = _condition(clique, status.BREACHED)
+        if breach is not None and breach["status"] == "True" and ever_scheduled(clique):
+            found.append(clock.parse(breach["lastTransitionTime"]))
+    return found
+
+
+def _group_start(group: raw.Object) -> datetime | None:
+    breach = _condition(group, status.BREACHED)
+    if breach is None or breach["status"] != "True" or not _moved(group, breach):
+        return None
+    if plan.terminating(group) or conditions.is_true(group, IN_PROGRESS):
+        return None
+    return clock.parse(breach["lastTransitionTime"])
+
+
+def _not_before(moment: datetime, past: Past) -> datetime:
+    return moment if past.last is None else max(moment, past.last + pause(past.count))
+
+
+def _delay(w: model.Workload, template: model.GroupTemplate | None) -> timedelta | None:
+    if w.termination_delay is None:
+        return None
+    text = (template.termination_delay if template is not None else None) or w.termination_delay
+    return timedelta(seconds=duration.seconds(text))
+
+
+def _breached(obj: raw.Object) -> bool:
+    return conditions.is_true(obj, status.BREACHED)
+
+
+def _condition(obj: raw.Object, type_: str) -> raw.Object | None:
+    return conditions.find((obj.get("status") or {}).get("conditions"), type_)
+
+
+def _moved(obj: raw.Object, condition: raw.Object) -> bool:
+    return clock.parse(condition["lastTransitionTime"]) > clock.parse(obj["metadata"]["creationTimestamp"])
+
+
+def _noted(obj: raw.Object | None) -> raw.Object:
+    text = ((obj or {}).get("metadata", {}).get("annotations") or {}).get(names.ANNOTATION_TERMINATIONS) or "{}"
+    try:
+        loaded = json.loads(text)
+    except ValueError:
+        return {}
+    return loaded if isinstance(loaded, dict) else {}

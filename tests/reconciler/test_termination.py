@@ -10,6 +10,7 @@ from grovekeeper.runtime import clock
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = CREATED + timedelta(hours=1)
 DELAY = timedelta(seconds=10)
+NEVER = termination.Past()
 
 
 def workload(**template: raw.Json) -> model.Workload:
@@ -73,7 +74,7 @@ def pool(breach: datetime | None, **extra: str) -> raw.Object:
 
 
 def replica(
-    front: raw.Object, group: raw.Object, now: datetime, w: model.Workload, past: termination.Past = termination.Past()
+    front: raw.Object, group: raw.Object, now: datetime, w: model.Workload, past: termination.Past = NEVER
 ) -> termination.Verdict:
     return termination.of_replica(w, 0, [front], [group], past, now)
 
