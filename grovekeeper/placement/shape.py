@@ -164,7 +164,8 @@ def _term(term: raw.Object, labels: Mapping[str, str], name: str) -> bool:
 
 def _expression(entry: raw.Object, labels: Mapping[str, str]) -> bool:
     found = labels.get(entry["key"])
-    operator, values = entry["operator"], entry.get("values") or ()
+    operator: str = entry["operator"]
+    values: list[str] = entry.get("values") or []
     if operator == "In":
         return found in values
     if operator == "NotIn":

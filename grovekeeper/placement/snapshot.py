@@ -151,7 +151,7 @@ class Snapshot:
         return list(self._resources)
 
     def eligible(self, spec: raw.Object) -> Mask:
-        """Return which nodes may take the pod at all: ready, tolerated, selected. Cached by the spec object's identity."""
+        """Return which nodes may take the pod at all: ready, tolerated, selected. Cached per spec object."""
         known = self._masks.get(id(spec))
         if known is not None and known[0] == self._epoch and known[1] is spec:
             return known[2]
@@ -180,7 +180,7 @@ class Snapshot:
         if known is not None and known[0] == self._epoch:
             return known[1], known[2]
         numbers: dict[str, int] = {}
-        ids = np.full(len(self._nodes), -1, dtype=np.int64)
+        ids = np.full(len(self._free), -1, dtype=np.int64)
         for row, node in enumerate(self._nodes):
             value = ((node or {}).get("metadata") or {}).get("labels", {}).get(key) if node else None
             if value is not None:

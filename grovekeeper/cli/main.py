@@ -1,0 +1,37 @@
+"""The command line. Verbs are loaded when they are used, so that `check` starts fast."""
+
+import importlib
+
+import click
+
+from grovekeeper import __version__
+
+VERBS = {
+    "check": "Validate manifests, with file and line",
+    "expand": "Print every object that manifests become",
+    "tree": "Show a set, its gangs, cliques and pods",
+    "place": "Ask where gangs would go on given nodes",
+    "demo": "Run the whole path on an embedded cluster",
+    "run": "Run a component of Grovekeeper",
+}
+
+
+class _Lazy(click.Group):
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
+        if name not in VERBS:
+            return None
+        command: click.Command = importlib.import_module(f"grovekeeper.cli.{name}").command
+        return command
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="grovekeeper")
+def main() -> None:
+    """Gangs of pods on Kubernetes, from Git."""

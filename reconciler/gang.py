@@ -1,0 +1,339 @@
+"""The placement task: one owner places gangs against one snapshot and carries decisions out.
+
+A decision is persisted on the PodGang before anything else happens, and driven forward from there after a crash;
+it is never solved again half-way. See docs/decisions/0005-hold-pin-ungate.md.
+"""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from time import perf_counter
+
+from grovekeeper.api import names, raw
+from grovekeeper.expand import gangs, model, plan
+from grovekeeper.kube import errors, resources
+from grovekeeper.placement import place, request, snapshot
+from grovekeeper.reconciler import asks, children, gangstatus, keys, pins
+from grovekeeper.reconciler.context import Context, Result
+from grovekeeper.runtime import clock, metrics
+
+_LOG = logging.getLogger(__name__)
+_HOLD_FROM = 9
+"""Gangs of at least this many pods are held by nomination even where nobody competes: patching them takes a while."""
+_SETTLE_SECONDS = 3.0
+_RETRY_SECONDS = 60.0
+
+Pods = dict[str, list[raw.Object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A gang with everything that a decision about it needs."""
+
+    w: model.Workload
+    gang: gangs.Gang
+    pods: Pods
+    """Pods by PodClique FQN."""
+
+
+@dataclass(slots=True)
+class Owner:
+    """The placement owner's memory; all of it can be rebuilt from the caches."""
+
+    ctx: Context
+    room: snapshot.Snapshot = field(default_factory=snapshot.Snapshot)
+    waiting: dict[str, str] = field(default_factory=dict)
+    """Key of a gang that does not fit, to the reason."""
+    sent: dict[str, float] = field(default_factory=dict)
+    """UID of a pod whose gate we removed, to the monotonic time of it."""
+    _contended: int = 0
+
+    def on_node(self, old: raw.Object | None, new: raw.Object | None) -> None:
+        """Keep the snapshot's nodes."""
+        if new is not None:
+            self.room.upsert_node(new)
+        elif old is not None:
+            self.room.remove_node(old["metadata"]["name"])
+
+    def on_pod(self, old: raw.Object | None, new: raw.Object | None) -> None:
+        """Keep the snapshot's pods, and count pods of others that look for a node."""
+        self._contended += _competes(new) - _competes(old)
+        if new is not None:
+            self.room.upsert_pod(new)
+        elif old is not None:
+            self.room.remove_pod(old["metadata"]["uid"])
+            self.sent.pop(old["metadata"]["uid"], None)
+
+    async def reconcile(self, key: keys.Key) -> Result:
+        """Look at one gang, or (key `room`) at all that wait."""
+        if key.kind == keys.ROOM:
+            waiting = [keys.parse(text) for text in self.waiting]
+            for found in sorted(filter(None, map(self._find, waiting)), key=_order):
+                await self._attend(found)
+            return Result()
+        found = self._find(key)
+        if found is None:
+            self.waiting.pop(str(key), None)
+            return Result()
+        return await self._attend(found)
+
+    def _find(self, key: keys.Key) -> Found | None:
+        """Return the gang by its name, if its set still wants it. O(cliques of the set replica)."""
+        mark = f"{key.namespace}/{key.name}"
+        clique = next(iter(self.ctx.stores.cliques.by_index("gang", mark)), None)
+        owner = self.ctx.set_of(clique) if clique is not None else None
+        if clique is None or owner is None:
+            return None
+        w = self.ctx.workload(owner)
+        index = int(clique["metadata"]["labels"][w.dialect.label_replica_index])
+        if index >= w.replicas:
+            return None
+        live = self._live(w, index)
+        gang = next((each for each in gangs.of_replica(w, index, live) if each.name == key.name), None)
+        return None if gang is None else Found(w, gang, self._pods(w.namespace, gang.name))
+
+    def _live(self, w: model.Workload, index: int) -> model.Live:
+        mark = f"{w.namespace}/{w.name}/{index}"
+        stores = self.ctx.stores
+        return model.Live(
+            {c["metadata"]["name"]: c["spec"].get("replicas", 1) for c in stores.cliques.by_index("replica", mark)},
+            {g["metadata"]["name"]: g["spec"].get("replicas", 1) for g in stores.groups.by_index("replica", mark)},
+        )
+
+    def _pods(self, namespace: str, gang: str) -> Pods:
+        result: Pods = {}
+        for pod in self.ctx.stores.pods.by_index("gang", f"{namespace}/{gang}"):
+            result.setdefault(pod["metadata"]["labels"][names.LABEL_PODCLIQUE], []).append(pod)
+        return result
+
+    async def _attend(self, found: Found) -> Result:
+        key = keys.gang(found.w.namespace, found.gang.name)
+        living = {fqn: [pod for pod in pods if plan.alive(pod)] for fqn, pods in found.pods.items()}
+        gated = [pod for pods in living.values() for pod in pods if plan.gated(pod)]
+        missing = gangs.missing(found.gang, {fqn: len(pods) for fqn, pods in living.items()})
+        why_not = None
+        if gated and not missing and self._base_is_placed(found):
+            why_not = await self._place(found, gated)
+        if why_not is None:
+            self.waiting.pop(key, None)
+        else:
+            self.waiting[key] = why_not
+        metrics.GANGS_WAITING.set(len(self.waiting))
+        again = await self._unwind(found)
+        later = await self._write_status(found, why_not)
+        await self._wake_scaled(found)
+        waits = [seconds for seconds in (again, later, _RETRY_SECONDS if why_not else None) if seconds is not None]
+        return Result(min(waits) if waits else None)
+
+    def _base_is_placed(self, found: Found) -> bool:
+        if found.gang.base is None:
+            return True
+        live = self._live(found.w, found.gang.index)
+        base = gangs.base(found.w, found.gang.index, live)
+        return gangstatus.scheduled(base, self._pods(found.w.namespace, base.name))
+
+    async def _wake_scaled(self, found: Found) -> None:
+        """Scaled gangs that wait for this base gang are looked at when it has been placed."""
+        if found.gang.base is not None or not gangstatus.scheduled(found.gang, found.pods):
+            return
+        live = self._live(found.w, found.gang.index)
+        scaled = gangs.of_replica(found.w, found.gang.index, live)[1:]
+        ready = [
+            keys.gang(found.w.namespace, gang.name)
+            for gang in scaled
+            if any(plan.gated(pod) for pods in self._pods(found.w.namespace, gang.name).values() for pod in pods)
+            and keys.gang(found.w.namespace, gang.name) not in self.waiting
+        ]
+        await self.ctx.enqueue(*ready)
+
+    async def _place(self, found: Found, gated: Sequence[raw.Object]) -> str | None:
+        """Decide and carry out; return why not, or None."""
+        w, gang = found.w, found.gang
+        live = self.ctx.stores.gangs.get(w.namespace, gang.name)
+        decided = _decision(live)
+        if all(pod["metadata"]["name"] in decided for pod in gated) and self._still_there(gated, decided):
+            await self._carry_out(gated, decided)
+            return None
+        topology = gangs.topology_name(w)
+        levels = asks.levels_of(self.ctx.stores.topologies.get(None, topology) if topology else None)
+        ask = asks.ask(w, gang, found.pods, levels, self._base_nodes(found))
+        begin = perf_counter()
+        answer = place.place(ask, self.room)
+        metrics.PLACE_SECONDS.observe(perf_counter() - begin)
+        if isinstance(answer, request.Reasons):
+            if live is None:
+                await self._write_gang(found, levels, {})
+            text = f"{gang.name}: {answer.summary}"
+            self.ctx.events.warning(w.raw, "GangUnschedulable", text, self.ctx.clock.stamp())
+            return answer.summary
+        if not answer.nodes:
+            return f"no room for {len(answer.left_out)} pods above the minimum" if answer.left_out else None
+        by_name = {pod["metadata"]["name"]: pod for pod in gated}
+        for name, node in answer.nodes.items():
+            self.room.assume(by_name[name]["metadata"]["uid"], by_name[name]["spec"], node)
+        try:
+            await self._write_gang(found, levels, answer.nodes, answer.score)
+        except errors.KubeError:
+            for name in answer.nodes:
+                self.room.forget(by_name[name]["metadata"]["uid"])
+            raise
+        await self._carry_out([by_name[name] for name in answer.nodes], answer.nodes)
+        metrics.GANGS_PLACED.inc()
+        return f"no room for {len(answer.left_out)} pods above the minimum" if answer.left_out else None
+
+    def _base_nodes(self, found: Found) -> list[str]:
+        if found.gang.base is None:
+            return []
+        pods = self._pods(found.w.namespace, found.gang.base)
+        return [pod["spec"]["nodeName"] for group in pods.values() for pod in group if pod["spec"].get("nodeName")]
+
+    def _still_there(self, gated: Sequence[raw.Object], decided: Mapping[str, str]) -> bool:
+        nodes = (self.ctx.stores.nodes.get(None, decided[pod["metadata"]["name"]]) for pod in gated)
+        return all(node is not None and not (node.get("spec") or {}).get("unschedulable") for node in nodes)
+
+    async def _write_gang(
+        self, found: Found, levels: Mapping[str, str], nodes: Mapping[str, str], score: float | None = None
+    ) -> None:
+        """Persist the decision with the PodGang in one write; decisions of pods that live on are kept."""
+        w, gang = found.w, found.gang
+        references = {fqn: [p["metadata"]["name"] for p in pods if plan.alive(p)] for fqn, pods in found.pods.items()}
+        alive = {name for listed in references.values() for name in listed}
+        live = self.ctx.stores.gangs.get(w.namespace, gang.name)
+        decided = {name: node for name, node in {**_decision(live), **nodes}.items() if name in alive}
+        annotations = {
+            names.ANNOTATION_PLACEMENT: json.dumps(decided, sort_keys=True, separators=(",", ":")),
+        }
+        if score is not None:
+            annotations[names.ANNOTATION_SCORE] = str(score)
+        topology = gangs.topology_name(w)
+        if levels and topology:
+            annotations[names.ANNOTATION_TOPOLOGY] = topology
+        await children.ensure(self.ctx, resources.PODGANGS, gangs.podgang(w, gang, references, levels, annotations))
+
+    async def _carry_out(self, pods: Sequence[raw.Object], nodes: Mapping[str, str]) -> None:
+        """Hold where somebody could take the room, then pin and ungate every pod with one patch."""
+        policy = self.ctx.settings.reconcile.hold
+        if policy == "always" or (policy == "contended" and (len(pods) >= _HOLD_FROM or self._contended > 0)):
+            await children.together(self._nominate(pod, nodes[pod["metadata"]["name"]]) for pod in pods)
+        await children.together(self._release(pod, nodes[pod["metadata"]["name"]]) for pod in pods)
+
+    async def _nominate(self, pod: raw.Object, node: str) -> None:
+        metadata = pod["metadata"]
+        if (pod.get("status") or {}).get("nominatedNodeName") == node:
+            return
+        body = {"metadata": {"uid": metadata["uid"]}, "status": {"nominatedNodeName": node}}
+        try:
+            stored = await self.ctx.client.patch(
+                resources.PODS, metadata["name"], metadata["namespace"], body, type="merge", subresource="status"
+            )
+        except (errors.NotFound, errors.Conflict):
+            return
+        stored["metadata"].pop("managedFields", None)
+        self.ctx.stores.pods.observe(stored)
+
+    async def _release(self, pod: raw.Object, node: str) -> None:
+        metadata = pod["metadata"]
+        fresh = self.ctx.stores.pods.get(metadata["namespace"], metadata["name"]) or pod
+        if not plan.gated(fresh) or plan.terminating(fresh):
+            return
+        self.room.assume(metadata["uid"], fresh["spec"], node)
+        try:
+            stored = await self.ctx.client.patch(
+                resources.PODS, metadata["name"], metadata["namespace"], pins.operations(fresh, node), type="json"
+            )
+        except (errors.NotFound, errors.Conflict, errors.Invalid) as error:
+            # The pod was deleted or changed since it was read; the next event brings the gang back here.
+            _LOG.info("pod %s/%s was not released: %s", metadata["namespace"], metadata["name"], error)
+            self.room.forget(metadata["uid"])
+            return
+        stored["metadata"].pop("managedFields", None)
+        self.sent[metadata["uid"]] = clock.monotonic()
+        self.ctx.stores.pods.observe(stored)
+
+    async def _unwind(self, found: Found) -> float | None:
+        """Take back pods that were released and not bound in time; return seconds until the next time runs out.
+
+        A gang that was never whole is unwound whole, so that a part of it does not sit on nodes; of one that was, only
+        the pods that found no room are replaced.
+        """
+        patience = self.ctx.settings.reconcile.bind_timeout_seconds
+        loose = [
+            pod
+            for pods in found.pods.values()
+            for pod in pods
+            if plan.alive(pod) and not plan.gated(pod) and not pod["spec"].get("nodeName")
+        ]
+        if not loose:
+            return None
+        now = clock.monotonic()
+        left = min(patience - (now - self.sent.setdefault(pod["metadata"]["uid"], now)) for pod in loose)
+        if left > 0:
+            return left + 0.1
+        live = self.ctx.stores.gangs.get(found.w.namespace, found.gang.name)
+        whole = _was_scheduled(live)
+        doomed = (
+            loose if whole else [p for pods in found.pods.values() for p in pods if plan.alive(p) and not plan.gated(p)]
+        )
+        text = f"{found.gang.name}: {len(loose)} pods were not bound in {patience:.0f} s; {len(doomed)} are replaced"
+        self.ctx.events.warning(found.w.raw, "GangUnbound", text, self.ctx.clock.stamp())
+        for pod in doomed:
+            self.room.forget(pod["metadata"]["uid"])
+        await children.together(children.delete(self.ctx, resources.PODS, pod) for pod in doomed)
+        return None
+
+    async def _write_status(self, found: Found, why_not: str | None) -> float | None:
+        """Write the PodGang's status; while all goes well the first write waits for the gang to be ready."""
+        live = self.ctx.stores.gangs.get(found.w.namespace, found.gang.name)
+        if live is None:
+            return None
+        fresh = gangstatus.status(live.get("status") or {}, found.gang, found.pods, why_not, self.ctx.clock.stamp())
+        score = (live["metadata"].get("annotations") or {}).get(names.ANNOTATION_SCORE)
+        if score is not None:
+            fresh["placementScore"] = float(score)
+        age = self.ctx.clock.now() - clock.parse(live["metadata"]["creationTimestamp"])
+        if fresh["phase"] != "Running" and why_not is None and age < timedelta(seconds=_SETTLE_SECONDS):
+            return _SETTLE_SECONDS
+        if fresh["phase"] == "Running" and (live.get("status") or {}).get("phase") != "Running":
+            await self._refresh_references(found, live)
+        await children.write_status(self.ctx, resources.PODGANGS, live, fresh)
+        return None
+
+    async def _refresh_references(self, found: Found, live: raw.Object) -> None:
+        listed = {ref["name"] for group in live["spec"]["podgroups"] for ref in group["podReferences"]}
+        alive = {p["metadata"]["name"] for pods in found.pods.values() for p in pods if plan.alive(p)}
+        if listed != alive:
+            topology = gangs.topology_name(found.w)
+            levels = asks.levels_of(self.ctx.stores.topologies.get(None, topology) if topology else None)
+            await self._write_gang(found, levels, {})
+
+
+def _decision(live: raw.Object | None) -> dict[str, str]:
+    text = (((live or {}).get("metadata") or {}).get("annotations") or {}).get(names.ANNOTATION_PLACEMENT)
+    try:
+        loaded = json.loads(text) if text else {}
+    except ValueError:
+        return {}
+    return loaded if isinstance(loaded, dict) else {}
+
+
+def _was_scheduled(live: raw.Object | None) -> bool:
+    listed = ((live or {}).get("status") or {}).get("conditions") or ()
+    return any(entry["type"] == gangstatus.SCHEDULED and entry["status"] == "True" for entry in listed)
+
+
+def _order(found: Found) -> tuple[int, bool, str, str]:
+    """Return the order in which waiting gangs are tried: priority, base gangs first, age, name."""
+    pods = [pod for group in found.pods.values() for pod in group]
+    priority = max((pod["spec"].get("priority") or 0 for pod in pods), default=0)
+    created = min((pod["metadata"].get("creationTimestamp", "") for pod in pods), default="")
+    return -priority, found.gang.base is not None, created, found.gang.name
+
+
+def _competes(pod: raw.Object | None) -> int:
+    """Return 1 for a pod of others that waits for a node and could take one that we have chosen."""
+    if pod is None or pod["spec"].get("nodeName") or pod["spec"].get("schedulingGates") or not plan.alive(pod):
+        return 0
+    labels = pod["metadata"].get("labels") or {}
+    return 0 if labels.get(names.LABEL_MANAGED_BY) == names.MANAGED_BY else 1

@@ -1,0 +1,67 @@
+"""The status of a PodGang: phase, Initialized, Scheduled and Ready conditions, placement score. Pure."""
+
+from collections.abc import Mapping, Sequence
+
+from grovekeeper.api import conditions, raw
+from grovekeeper.expand import gangs, plan
+
+SCHEDULED = "Scheduled"
+READY = "Ready"
+
+
+def counts(gang: gangs.Gang, pods: Mapping[str, Sequence[raw.Object]], test: str) -> tuple[int, int]:
+    """Return how many pods of the minimum pass (`scheduled` or `ready`) and how many there are in the minimum."""
+    passes = plan.ready if test == "ready" else lambda pod: bool(pod["spec"].get("nodeName"))
+    have = need = 0
+    for member in gang.members:
+        need += member.minimum
+        have += min(member.minimum, sum(1 for pod in pods.get(member.fqn, ()) if plan.alive(pod) and passes(pod)))
+    return have, need
+
+
+def scheduled(gang: gangs.Gang, pods: Mapping[str, Sequence[raw.Object]]) -> bool:
+    """Return whether every pod of the minimum has a node."""
+    have, need = counts(gang, pods, "scheduled")
+    return have >= need
+
+
+def status(
+    old: raw.Object, gang: gangs.Gang, pods: Mapping[str, Sequence[raw.Object]], why_not: str | None, now: str
+) -> raw.Object:
+    """Return the new status. `why_not` is the placement engine's summary while the gang does not fit."""
+    placed, need = counts(gang, pods, "scheduled")
+    well, _ = counts(gang, pods, "ready")
+    missing = gangs.missing(gang, {fqn: sum(map(plan.alive, found)) for fqn, found in pods.items()})
+    phase = "Running" if well >= need else "Starting" if placed >= need else "Pending"
+    if placed >= need:
+        scheduled_condition = conditions.condition(
+            SCHEDULED, True, "Placed", f"{placed} of {need} pods have a node", now
+        )
+    else:
+        reason = "Unschedulable" if why_not else "Waiting"
+        text = why_not or (", ".join(missing) if missing else f"{placed} of {need} pods have a node")
+        scheduled_condition = conditions.condition(SCHEDULED, False, reason, text[:1024], now)
+    return {
+        **old,
+        "phase": phase,
+        "conditions": conditions.merged(
+            old.get("conditions"),
+            [
+                conditions.condition(
+                    "Initialized",
+                    not missing,
+                    "PodGangPodsCreationPending" if missing else "PodGangPodsCreated",
+                    ", ".join(missing)[:1024] if missing else "every pod of the minimum exists",
+                    now,
+                ),
+                scheduled_condition,
+                conditions.condition(
+                    READY,
+                    well >= need,
+                    "PodsReady" if well >= need else "PodsNotReady",
+                    f"{well} of {need} pods of the minimum are ready",
+                    now,
+                ),
+            ],
+        ),
+    }

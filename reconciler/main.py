@@ -1,0 +1,220 @@
+"""The two processes of the reconciler: the dispatcher, and workers."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+from collections.abc import Awaitable
+from functools import partial
+from pathlib import Path
+
+import redis as sync_redis
+from celery import Celery
+from redis.asyncio import Redis
+
+from grovekeeper.kube import events, informer, lease
+from grovekeeper.kube.http import HttpClient, credentials
+from grovekeeper.reconciler import context, dispatcher, gang, worker
+from grovekeeper.runtime import queue, serve
+from grovekeeper.runtime import settings as configuration
+from grovekeeper.runtime.clock import Clock
+
+_LOG = logging.getLogger(__name__)
+
+
+class Process:
+    """What both processes have: client, caches, queues, clock."""
+
+    def __init__(self, settings: configuration.Settings, client: HttpClient, component: str) -> None:
+        self.settings = settings
+        self.client = client
+        self.redis = Redis.from_url(configuration.redis_url(settings), socket_timeout=10)
+        self.informers = {
+            plural: informer.Informer(client, resource, labels=labels, indexes=context.INDEXES.get(plural))
+            for plural, (resource, labels) in context.WATCHED.items()
+        }
+        self.group = informer.Informers(self.informers.values())
+        self.context = context.Context(
+            client=client,
+            stores=context.Stores(**{context.FIELDS[p]: each.store for p, each in self.informers.items()}),
+            work=queue.Queue(self.redis, worker.RECONCILE, context.WATCHED),
+            placement=queue.Queue(self.redis, worker.PLACE, context.WATCHED),
+            clock=Clock(settings.clock_offset_file),
+            events=events.Recorder(client, component),
+            settings=settings,
+        )
+
+    def election(self, name: str) -> lease.Election:
+        """Return an election for one of our Leases."""
+        identity = f"{socket.gethostname()}-{os.getpid()}"
+        return lease.Election(self.client, self.settings.namespace, name, identity)
+
+    async def close(self) -> None:
+        """Stop the caches and close connections."""
+        await self.group.stop()
+        await self.redis.aclose()
+        await self.client.close()
+
+
+async def run_dispatcher(settings: configuration.Settings, kubeconfig: Path | None) -> None:
+    """Watch and fill the queue, while leading, until SIGTERM."""
+    process = Process(settings, HttpClient(await credentials(kubeconfig), "dispatcher"), "grovekeeper-dispatcher")
+    app = worker.application(configuration.redis_url(settings))
+    dispatch = dispatcher.Dispatcher(process.context, process.redis, partial(_wake, app), process.informers.values())
+    election = process.election("grovekeeper-dispatcher")
+
+    def missing() -> dict[str, str]:
+        found = process.group.problems()
+        return {**found, "redis": dispatch.trouble} if dispatch.trouble else found
+
+    side = await serve.start(settings.metrics_bind, settings.metrics_port, missing)
+    jobs = [asyncio.create_task(process.context.events.run())]
+    try:
+        await process.group.start()
+        jobs.append(asyncio.create_task(election.run(dispatch.run)))
+        await _until_stopped(jobs[-1])
+    finally:
+        await _cancel(jobs)
+        await process.close()
+        await side.cleanup()
+
+
+def _wake(app: Celery, name: str) -> None:
+    app.send_task(worker.TASKS[name], queue=name, ignore_result=True)
+
+
+def run_worker(settings: configuration.Settings, kubeconfig: Path | None, queues: list[str]) -> None:
+    """Work on keys until SIGTERM; with the queue `placement`, stand for election as the placement owner."""
+    url = configuration.redis_url(settings)
+    _wait_for_redis(url)
+    app = worker.application(url)
+    loop = worker.Loop()
+    state = _Worker(settings, kubeconfig, app, queues)
+    name = f"grovekeeper-{os.getpid()}@{socket.gethostname()}"
+    loop.call(state.start(name))
+
+    app.task(name=worker.TASKS[worker.RECONCILE])(lambda: loop.call(state.drain_reconcile()))
+    app.task(name=worker.TASKS[worker.PLACE])(lambda: loop.call(state.drain_placement()))
+    listens = [worker.RECONCILE] if worker.RECONCILE in queues else ["grovekeeper-standby"]
+    celery = app.Worker(
+        hostname=name,
+        pool="threads",
+        concurrency=settings.reconcile.concurrency + 1,
+        queues=listens,
+        loglevel="WARNING",
+        without_gossip=True,
+        without_mingle=True,
+        quiet=True,
+    )
+    try:
+        celery.start()
+    finally:
+        loop.call(state.stop())
+        loop.stop()
+
+
+class _Worker:
+    """The asyncio side of a worker process."""
+
+    def __init__(
+        self, settings: configuration.Settings, kubeconfig: Path | None, app: Celery, queues: list[str]
+    ) -> None:
+        self._settings = settings
+        self._kubeconfig = kubeconfig
+        self._app = app
+        self._queues = queues
+        self._jobs: list[asyncio.Task[None]] = []
+        self._one_at_a_time = asyncio.Lock()
+        self._leading = False
+
+    async def start(self, name: str) -> None:
+        """Fill the caches, then serve health and stand for election."""
+        self._name = name
+        client = HttpClient(await credentials(self._kubeconfig), "worker")
+        self._process = Process(self._settings, client, "grovekeeper")
+        ctx = self._process.context
+        self._owner = gang.Owner(ctx)
+        self._process.informers["nodes"].add_handler(self._owner.on_node)
+        self._process.informers["pods"].add_handler(self._owner.on_pod)
+        await self._process.group.start()
+        self._side = await serve.start(
+            self._settings.metrics_bind, self._settings.metrics_port, self._process.group.problems
+        )
+        self._jobs.append(asyncio.create_task(ctx.events.run()))
+        self._reconcile = worker.Drain(ctx, ctx.work, self._process.redis, partial(worker.reconcile, ctx))
+        self._placement = worker.Drain(ctx, ctx.placement, self._process.redis, self._owner.reconcile)
+        if worker.PLACE in self._queues:
+            election = self._process.election("grovekeeper-placement")
+            self._jobs.append(asyncio.create_task(election.run(self._lead)))
+
+    async def _lead(self) -> None:
+        """Own placement: listen to its queue, and begin by driving forward what the last owner left behind."""
+        self._leading = True
+        await asyncio.to_thread(self._listen, on=True)
+        try:
+            ctx = self._process.context
+            marks = {
+                f"gang:{c['metadata']['namespace']}/{c['metadata']['labels']['grove.io/podgang']}"
+                for c in ctx.stores.cliques.all()
+                if "grove.io/podgang" in (c["metadata"].get("labels") or {})
+            }
+            await ctx.enqueue(*marks)
+            await asyncio.Event().wait()
+        finally:
+            self._leading = False
+            await asyncio.to_thread(self._listen, on=False)
+
+    def _listen(self, *, on: bool) -> None:
+        control = self._app.control
+        (control.add_consumer if on else control.cancel_consumer)(worker.PLACE, destination=[self._name])
+
+    async def drain_reconcile(self) -> None:
+        """Work on the reconcile queue."""
+        await self._reconcile.run()
+
+    async def drain_placement(self) -> None:
+        """Work on the placement queue, if this process owns it: one drain at a time."""
+        if self._leading:
+            async with self._one_at_a_time:
+                await self._placement.run()
+
+    async def stop(self) -> None:
+        """Let go of everything."""
+        await _cancel(self._jobs)
+        await self._side.cleanup()
+        await self._process.close()
+
+
+def _wait_for_redis(url: str) -> None:
+    """Wait for Redis with a word about it, instead of Celery's own silence."""
+    client = sync_redis.Redis.from_url(url)
+    pause = 0.2
+    while True:
+        try:
+            client.ping()
+            client.close()
+            return
+        except sync_redis.RedisError as error:
+            _LOG.warning("Redis does not answer (%s): check redis_url and that Redis runs; waiting", error)
+            asyncio.run(asyncio.sleep(pause))
+            pause = min(pause * 2, 5.0)
+
+
+async def _until_stopped(job: Awaitable[None]) -> None:
+    """Wait for SIGTERM or SIGINT, or for the job to fail."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    waiting = asyncio.ensure_future(stop.wait())
+    await asyncio.wait([waiting, asyncio.ensure_future(job)], return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+
+
+async def _cancel(jobs: list[asyncio.Task[None]]) -> None:
+    for job in jobs:
+        job.cancel()
+    for job in jobs:
+        with contextlib.suppress(asyncio.CancelledError):
+            await job

@@ -1,0 +1,137 @@
+"""Celery workers: a task is a wake-up; the keys are in our queue, and all waiting is done on one asyncio loop."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+
+from celery import Celery
+from redis import RedisError
+from redis.asyncio import Redis
+
+from grovekeeper.kube import errors
+from grovekeeper.reconciler import cliques, groups, keys, replicas, sets
+from grovekeeper.reconciler.context import WATCHED, Context, Permanent, Reconcile, Result
+from grovekeeper.reconciler.dispatcher import awake_key
+from grovekeeper.runtime import metrics, queue
+
+_LOG = logging.getLogger(__name__)
+_FLOOR_SECONDS = 2.0
+RECONCILE, PLACE = "reconcile", "placement"
+TASKS = {RECONCILE: "grovekeeper.reconcile", PLACE: "grovekeeper.place"}
+
+RECONCILERS: dict[str, Reconcile] = {
+    "set": sets.reconcile,
+    "setstatus": sets.reconcile_status,
+    "replica": replicas.reconcile,
+    "group": groups.reconcile,
+    "clique": cliques.reconcile,
+}
+
+
+def application(redis_url: str) -> Celery:
+    """Return the Celery application; results are not kept, a lost wake-up is sent again."""
+    app = Celery("grovekeeper", broker=redis_url)
+    app.conf.update(
+        task_ignore_result=True,
+        worker_prefetch_multiplier=1,
+        task_acks_late=False,
+        broker_connection_retry_on_startup=True,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        task_default_queue=RECONCILE,
+        task_routes={TASKS[PLACE]: {"queue": PLACE}},
+        worker_enable_remote_control=True,
+        worker_send_task_events=False,
+        broker_transport_options={"visibility_timeout": 3600},
+    )
+    return app
+
+
+class Loop:
+    """The process's asyncio loop in a thread of its own; Celery's threads hand it work and wait."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="reconcile-loop", daemon=True)
+        self._thread.start()
+
+    def call(self, work: Awaitable[None]) -> None:
+        """Run a coroutine on the loop and wait for its end."""
+
+        async def wrapped() -> None:
+            await work
+
+        asyncio.run_coroutine_threadsafe(wrapped(), self.loop).result()
+
+    def stop(self) -> None:
+        """Stop the loop and wait for its thread."""
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(5)
+
+
+class Drain:
+    """Takes keys from one queue in batches and reconciles them side by side until nothing is due."""
+
+    def __init__(
+        self, ctx: Context, work: queue.Queue, redis: Redis, handle: Callable[[keys.Key], Awaitable[Result]]
+    ) -> None:
+        self._ctx = ctx
+        self._queue = work
+        self._redis = redis
+        self._handle = handle
+
+    async def run(self) -> None:
+        """Work until the queue has nothing due; trouble with Redis ends the drain, the next wake-up starts another."""
+        try:
+            await self._redis.delete(awake_key(self._queue.name))
+            while True:
+                items = await self._queue.take(self._ctx.settings.reconcile.batch)
+                if not items:
+                    return
+                outcomes = await asyncio.gather(*(self._one(item) for item in items))
+                await self._queue.done(outcomes)
+        except RedisError as error:
+            _LOG.warning("Redis does not answer (%s): waiting for it", error)
+
+    async def _one(self, item: queue.Item) -> queue.Outcome:
+        key = keys.parse(item.key)
+        begin = perf_counter()
+        outcome, result = await self._reconcile(item, key)
+        metrics.RECONCILES.labels(key.kind, result).inc()
+        metrics.RECONCILE_SECONDS.labels(key.kind).observe(perf_counter() - begin)
+        return outcome
+
+    async def _reconcile(self, item: queue.Item, key: keys.Key) -> tuple[queue.Outcome, str]:
+        try:
+            if not await self._caught_up(item):
+                return queue.Outcome(item.key, again=0.2), "behind"
+            result = await self._handle(key)
+        except errors.Conflict as error:
+            _LOG.info("changed underneath, trying again: %s", error, extra={"key": item.key})
+            return queue.Outcome(item.key, again=0.05), "conflict"
+        except (errors.Forbidden, errors.Throttled, errors.Unavailable) as error:
+            _LOG.warning("%s", error, extra={"key": item.key})
+            return queue.Outcome(item.key, failed=True), "error"
+        except Permanent as error:
+            _LOG.error("%s", error, extra={"key": item.key})
+            return queue.Outcome(item.key), "error"
+        except Exception:
+            _LOG.exception("a reconcile failed by a fault of ours", extra={"key": item.key})
+            return queue.Outcome(item.key, failed=True), "error"
+        return queue.Outcome(item.key, again=result.requeue_after), "success"
+
+    async def _caught_up(self, item: queue.Item) -> bool:
+        """Wait until the caches have seen what made the key dirty."""
+        for plural, version in item.floors.items():
+            store = self._ctx.stores.of(WATCHED[plural][0])
+            if not await store.reached(version, _FLOOR_SECONDS):
+                _LOG.info("cache of %s is behind", plural, extra={"key": item.key})
+                return False
+        return True
+
+
+async def reconcile(ctx: Context, key: keys.Key) -> Result:
+    """Run the reconciler of a key's kind."""
+    return await RECONCILERS[key.kind](ctx, key)

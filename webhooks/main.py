@@ -1,0 +1,98 @@
+"""The webhook process: certificate, caches for protection, the admission server, health and metrics."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+from pathlib import Path
+
+from grovekeeper.api import names, raw
+from grovekeeper.api.validate import verdict
+from grovekeeper.expand import pods
+from grovekeeper.kube import informer, resources
+from grovekeeper.kube.http import HttpClient, credentials
+from grovekeeper.runtime import serve
+from grovekeeper.runtime.clock import Clock
+from grovekeeper.runtime.settings import Settings
+from grovekeeper.webhooks import certificates
+from grovekeeper.webhooks.server import Server
+from grovekeeper.webhooks.state import State
+
+_LOG = logging.getLogger(__name__)
+_CACHED = (
+    resources.PODGANGSETS,
+    resources.PODCLIQUESETS,
+    resources.PODCLIQUES,
+    resources.SCALINGGROUPS,
+    resources.TOPOLOGY_BINDINGS,
+)
+
+
+async def run(settings: Settings, kubeconfig: Path | None) -> None:
+    """Serve until SIGTERM, then drain."""
+    client = HttpClient(await credentials(kubeconfig), "webhook")
+    caches = {resource.plural: informer.Informer(client, resource) for resource in _CACHED}
+    group = informer.Informers(caches.values())
+    server = Server(_state(settings, caches))
+    keeper = certificates.Keeper(settings, client, Clock(settings.clock_offset_file), certificates.context())
+
+    def missing() -> dict[str, str]:
+        found = group.problems()
+        if keeper.problem:
+            found["certificate"] = keeper.problem
+        if server.draining:
+            found["shutdown"] = "the process is shutting down"
+        return found
+
+    side = await serve.start(settings.metrics_bind, settings.metrics_port, missing)
+    await keeper.step()
+    keeping = asyncio.create_task(keeper.run())
+    filling = asyncio.create_task(group.start())
+    port = await server.listen(settings.webhook.bind, settings.webhook.port, keeper.context)
+    _LOG.info("admission on port %d", port)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await stop.wait()
+    _LOG.info("draining")
+    await server.stop(settings.webhook.shutdown_delay)
+    for task in (keeping, filling):
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    await group.stop()
+    await side.cleanup()
+    await client.close()
+
+
+def _state(settings: Settings, caches: dict[str, informer.Informer]) -> State:
+    def find_set(namespace: str, name: str) -> raw.Object | None:
+        for dialect in names.DIALECTS.values():
+            found = caches[dialect.plural].store.get(namespace, name)
+            if found is not None:
+                return found
+        return None
+
+    def find_clique(plural: str, namespace: str, name: str) -> raw.Object | None:
+        cache = caches.get(plural)
+        return cache.store.get(namespace, name) if cache is not None else None
+
+    def context() -> verdict.Context:
+        cache = caches[resources.TOPOLOGY_BINDINGS.plural]
+        if not cache.synced.is_set():
+            return verdict.Context()
+        levels = {
+            binding["metadata"]["name"]: tuple(level["domain"] for level in binding["spec"]["levels"])
+            for binding in cache.store.all()
+        }
+        return verdict.Context(topologies=levels)
+
+    return State(
+        injection=pods.Settings(settings.init_image),
+        own_user=f"system:serviceaccount:{settings.namespace}:{settings.service_account}",
+        exempt=frozenset(settings.exempt_users),
+        protection=settings.protection,
+        find_set=find_set,
+        find_clique=find_clique,
+        context=context,
+    )
