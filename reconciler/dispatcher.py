@@ -25,22 +25,22 @@ Keyed = Iterable[tuple[str, float]]
 def on_set(old: raw.Object | None, new: raw.Object | None) -> Keyed:
     """A set: its spec, its deletion, or the annotation that asks for a look."""
     obj = new or old
-    if obj is None or new is None:
+    if obj is None:
         return ()
     metadata = obj["metadata"]
-    if old is not None and _spec_mark(old) == _spec_mark(new):
+    if old is not None and new is not None and _spec_mark(old) == _spec_mark(new):
         return ()
     return [(keys.set_key(obj["kind"], metadata["namespace"], metadata["name"]), 0.0)]
 
 
 def on_clique(old: raw.Object | None, new: raw.Object | None) -> Keyed:
-    """A PodClique: its pods when its spec changes, its owner when its status changes or it goes."""
+    """A PodClique: its pods when its spec changes or it goes, its owner when its status changes or it goes."""
     obj = new or old
     if obj is None:
         return ()
     metadata = obj["metadata"]
     found: list[tuple[str, float]] = []
-    if new is not None and (old is None or _spec_mark(old) != _spec_mark(new)):
+    if old is None or new is None or _spec_mark(old) != _spec_mark(new):
         found.append((keys.clique(metadata["namespace"], metadata["name"]), 0.0))
         found += _gang_keys(metadata)
     if new is None or old is None or old.get("status") != new.get("status") or _going(old) != _going(new):
@@ -55,7 +55,7 @@ def on_group(old: raw.Object | None, new: raw.Object | None) -> Keyed:
         return ()
     metadata = obj["metadata"]
     if new is None:
-        return _owner_keys(obj, deleted=True)
+        return [(keys.group(metadata["namespace"], metadata["name"]), 0.0), *_owner_keys(obj, deleted=True)]
     found: list[tuple[str, float]] = []
     if old is None or _spec_mark(old) != _spec_mark(new):
         found.append((keys.group(metadata["namespace"], metadata["name"]), 0.0))
