@@ -26,11 +26,9 @@ class Refused(Exception):
 async def reconcile(ctx: Context, key: keys.Key) -> Result:
     """Bring the clique's pods in line, and write its status."""
     obj = ctx.stores.cliques.get(key.namespace, key.name)
-    if obj is None:
-        await deletion.of_clique(ctx, key)
-        return Result()
-    owner = ownership.set_of(ctx, obj)
-    if owner is None or ownership.terminating(obj):
+    await deletion.of_clique(ctx, key, obj)
+    owner = ownership.set_of(ctx, obj) if obj is not None else None
+    if obj is None or owner is None or ownership.terminating(obj):
         return Result()
     w = ctx.workload(owner)
     existing = ctx.stores.pods.by_index("owner", obj["metadata"]["uid"])

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from grovekeeper.api import conditions, raw
 from grovekeeper.expand import model, status
 from grovekeeper.kube import errors
-from grovekeeper.reconciler import children
+from grovekeeper.reconciler import children, keys
 from grovekeeper.reconciler.context import SET_RESOURCES, Context, Result
 
 REPLICA_FAILURE = "ReplicaFailure"
@@ -31,6 +31,7 @@ async def put(ctx: Context, obj: raw.Object, where: str, error: Exception) -> Re
     if not any(entry["description"] == text for entry in known):
         others = [entry for entry in known if not _is_about(entry, where)]
         await _write(ctx, obj, [*others, {"code": code, "description": text, "observedAt": now}][-_MOST:])
+        await ctx.enqueue(_status_key(obj))
     return Result(_AGAIN_SECONDS)
 
 
@@ -40,6 +41,7 @@ async def clear(ctx: Context, obj: raw.Object, where: str) -> None:
     kept = [entry for entry in known if not _is_about(entry, where)]
     if len(kept) != len(known):
         await _write(ctx, obj, kept)
+        await ctx.enqueue(_status_key(obj))
 
 
 def of(obj: raw.Object) -> list[tuple[str, str]]:
@@ -85,6 +87,10 @@ async def _write(ctx: Context, obj: raw.Object, entries: list[raw.Object]) -> No
     except errors.NotFound:
         return
     children.observe(ctx, resource, stored)
+
+
+def _status_key(obj: raw.Object) -> str:
+    return keys.set_status(obj["kind"], obj["metadata"]["namespace"], obj["metadata"]["name"])
 
 
 def _code(error: Exception) -> str:

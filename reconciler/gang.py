@@ -70,7 +70,7 @@ class Owner:
         """Look at one gang, or (key `room`) at all that wait."""
         if key.kind == keys.ROOM:
             waiting = [keys.parse(text) for text in self.waiting]
-            for found in sorted(filter(None, map(self._find, waiting)), key=_order):
+            for each in sorted(filter(None, map(self._find, waiting)), key=_order):
                 await self._attend(found)
             return Result()
         found = self._find(key)

@@ -12,11 +12,9 @@ from grovekeeper.reconciler.context import Context, Result
 async def reconcile(ctx: Context, key: keys.Key) -> Result:
     """Bring the members in line with the group's replicas, and write its status."""
     obj = ctx.stores.groups.get(key.namespace, key.name)
-    if obj is None:
-        await deletion.of_group(ctx, key)
-        return Result()
-    owner = ownership.set_of(ctx, obj)
-    if owner is None or ownership.terminating(obj):
+    await deletion.of_group(ctx, key, obj)
+    owner = ownership.set_of(ctx, obj) if obj is not None else None
+    if obj is None or owner is None or ownership.terminating(obj):
         return Result()
     w = ctx.workload(owner)
     index = int(obj["metadata"]["labels"][w.dialect.label_replica_index])

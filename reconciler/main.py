@@ -95,8 +95,14 @@ def run_worker(settings: configuration.Settings, kubeconfig: Path | None, queues
     name = f"grovekeeper-{os.getpid()}@{socket.gethostname()}"
     loop.call(state.start(name))
 
-    app.task(name=worker.TASKS[worker.RECONCILE])(lambda: loop.call(state.drain_reconcile()))
-    app.task(name=worker.TASKS[worker.PLACE])(lambda: loop.call(state.drain_placement()))
+    def reconcile() -> None:
+        loop.call(state.drain_reconcile())
+
+    def place() -> None:
+        loop.call(state.drain_placement())
+
+    app.task(name=worker.TASKS[worker.RECONCILE])(reconcile)
+    app.task(name=worker.TASKS[worker.PLACE])(place)
     listens = [worker.RECONCILE] if worker.RECONCILE in queues else ["grovekeeper-standby"]
     celery = app.Worker(
         hostname=name,
@@ -167,8 +173,12 @@ class _Worker:
             await asyncio.to_thread(self._listen, on=False)
 
     def _listen(self, *, on: bool) -> None:
+        """Tell our own Celery consumer to take wake-ups for placement, or no longer; it may not be up yet."""
         control = self._app.control
-        (control.add_consumer if on else control.cancel_consumer)(worker.PLACE, destination=[self._name])
+        change = control.add_consumer if on else control.cancel_consumer
+        for _ in range(30):
+            if change(worker.PLACE, destination=[self._name], reply=True, timeout=1.0) or not on:
+                return
 
     async def drain_reconcile(self) -> None:
         """Work on the reconcile queue."""

@@ -23,10 +23,8 @@ _MOST_GANGS = 20
 async def reconcile(ctx: Context, key: keys.Key) -> Result:
     """Bring the shared objects and the number of replicas in line; each replica is a key of its own."""
     obj = ctx.find_set(key.owner_kind, key.namespace, key.name)
-    if obj is None:
-        await deletion.of_set(ctx, key)
-        return Result()
-    if ownership.terminating(obj):
+    await deletion.of_set(ctx, key, obj)
+    if obj is None or ownership.terminating(obj):
         return Result()
     w = ctx.workload(obj)
     try:
@@ -88,7 +86,7 @@ async def reconcile_status(ctx: Context, key: keys.Key) -> Result:
     unwell = [] if done else _unwell(ctx.stores.gangs.by_index("set", f"{w.namespace}/{w.name}"))
     if unwell:
         fresh["podGangStatuses"] = unwell
-    settled = done and totals.updated >= w.replicas
+    settled = bool(stuck) or (done and totals.updated >= w.replicas)
     wait = await statuses.write(ctx, SET_RESOURCES[key.owner_kind], obj, fresh, settled=settled)
     pauses = [pause for pause in (wait, await termination.reconcile(ctx, w)) if pause is not None]
     return Result(min(pauses, default=None))

@@ -63,7 +63,7 @@ def of_group(
     due_at: dict[int, datetime] = {}
     for index in range(replicas):
         living = [entry for entry in members.get(index, ()) if not plan.terminating(entry)]
-        if len(living) == len(template.clique_names) and not any(_breached(entry) for entry in living):
+        if len(living) == len(template.clique_names) and all(status.well(entry) for entry in living):
             healthy += 1
         starts = _starts(living)
         if starts:

@@ -111,6 +111,10 @@ class Drain:
         except errors.Conflict as error:
             _LOG.info("changed underneath, trying again: %s", error, extra={"key": item.key})
             return queue.Outcome(item.key, again=0.05), "conflict"
+        except errors.NotFound as error:
+            # What it refers to is not there yet, or no more: the namespace, a Role that the server's cache lacks.
+            _LOG.info("not there yet, trying again: %s", error, extra={"key": item.key})
+            return queue.Outcome(item.key, failed=True), "missing"
         except (errors.Forbidden, errors.Throttled, errors.Unavailable) as error:
             _LOG.warning("%s", error, extra={"key": item.key})
             return queue.Outcome(item.key, failed=True), "error"

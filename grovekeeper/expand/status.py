@@ -110,6 +110,12 @@ class GroupReplica:
     breached: bool
 
 
+def well(clique_obj: raw.Object) -> bool:
+    """Return whether a PodClique is known not to be below its minimum. One without a verdict yet is not well."""
+    found = conditions.find((clique_obj.get("status") or {}).get("conditions"), BREACHED)
+    return found is not None and found["status"] != "True"
+
+
 def group_replica(w: model.Workload, expected: int, cliques: Sequence[raw.Object]) -> GroupReplica:
     """Return the state of one group replica from its PodClique objects."""
     living = [entry for entry in cliques if not plan.terminating(entry)]
@@ -117,7 +123,7 @@ def group_replica(w: model.Workload, expected: int, cliques: Sequence[raw.Object
     scheduled = complete and all(conditions.is_true(entry, SCHEDULED) for entry in living)
     available = scheduled and all(_available(entry) for entry in living)
     updated = available and all(_converged(w, entry) for entry in living)
-    breached = not complete or any(conditions.is_true(entry, BREACHED) for entry in living)
+    breached = not complete or not all(well(entry) for entry in living)
     return GroupReplica(complete, scheduled, available, updated, breached)
 
 

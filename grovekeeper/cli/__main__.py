@@ -1,0 +1,5 @@
+"""`python -m grovekeeper.cli`."""
+
+from grovekeeper.cli.main import main
+
+main()
