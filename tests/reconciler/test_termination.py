@@ -1,11 +1,14 @@
+import itertools
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from grovekeeper.api import conditions, names, raw
 from grovekeeper.expand import cliques, groups, model, parse, status
+from grovekeeper.kube import resources
 from grovekeeper.reconciler import termination
 from grovekeeper.runtime import clock
+from tests.reconciler import world
 
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = CREATED + timedelta(hours=1)
@@ -224,3 +227,133 @@ def test_a_group_that_was_never_whole_is_not_in_a_breach_that_counts() -> None:
     obj["status"] = status.group(w, obj, whole, clock.rfc3339(LATER))
     obj["status"] = status.group(w, obj, {}, clock.rfc3339(LATER + DELAY))
     assert replica(clique(), obj, LATER + 2 * DELAY, w).due == (0,)
+
+
+async def up(**template: raw.Json) -> world.World:
+    here = world.World()
+    await here.apply(world.podset(**template))
+    await here.settle()
+    await here.start()
+    await here.advance(5)
+    gang = {"metadata": {"name": "demo-0", "namespace": "ns", "labels": {names.LABEL_PART_OF: "demo"}}}
+    await here.api.create(resources.PODGANGS, {"kind": names.PODGANG, **gang})
+    here.see()
+    return here
+
+
+async def kill(here: world.World, clique_name: str, count: int) -> None:
+    """Remove pods for good: the replacements find no node."""
+    for pod in [pod for pod in here.pods(clique_name) if pod["spec"].get("nodeName")][:count]:
+        await here.api.delete(resources.PODS, pod["metadata"]["name"], "ns", grace=0)
+    await here.settle()
+
+
+def uids(here: world.World, clique_name: str = "") -> set[str]:
+    return {pod["metadata"]["uid"] for pod in here.pods(clique_name) if "deletionTimestamp" not in pod["metadata"]}
+
+
+async def recovered(here: world.World) -> bool:
+    await here.finish()
+    await here.settle()
+    await here.start()
+    await here.advance(5)
+    return len(here.pods()) == 8 and conditions.is_true(here.get(resources.PODCLIQUESETS, "demo"), "Ready")
+
+
+async def test_a_set_replica_below_its_minimum_is_recreated_whole_after_the_delay() -> None:
+    here = await up()
+    before = uids(here)
+    await kill(here, "demo-0-front", 2)
+    left = uids(here) & before
+    await here.advance(9)
+    assert left <= uids(here), "not before the delay is over"
+    await here.advance(2)
+    assert not left & uids(here)
+    assert here.names(resources.SERVICES) == ["demo-0"]
+    assert await recovered(here)
+    assert [reason for _, reason, _ in here.events.said].count("PodCliqueSetReplicaDeleteSuccessful") == 1
+
+
+async def test_losing_less_than_the_minimum_recreates_nothing() -> None:
+    here = await up()
+    await kill(here, "demo-0-front", 1)
+    survivors = uids(here)
+    await here.advance(60)
+    assert uids(here) == survivors
+
+
+async def test_a_replica_of_a_group_is_recreated_alone() -> None:
+    here = await up()
+    others = uids(here) - uids(here, "demo-0-pool-1-work") - uids(here, "demo-0-pool-1-lead")
+    lead = uids(here, "demo-0-pool-1-lead")
+    await kill(here, "demo-0-pool-1-work", 2)
+    await here.advance(12)
+    assert others <= uids(here)
+    assert not lead & uids(here)
+    assert await recovered(here)
+
+
+async def test_losing_every_replica_of_a_group_recreates_the_set_replica() -> None:
+    here = await up()
+    front = uids(here, "demo-0-front")
+    await kill(here, "demo-0-pool-0-work", 2)
+    await kill(here, "demo-0-pool-1-work", 2)
+    await here.advance(12)
+    assert not front & uids(here)
+    flag = world.condition(here.get(resources.SCALINGGROUPS, "demo-0-pool"), termination.IN_PROGRESS)
+    assert flag is not None
+    assert await recovered(here)
+    assert world.condition(here.get(resources.SCALINGGROUPS, "demo-0-pool"), termination.IN_PROGRESS) is None
+
+
+async def test_a_gang_that_was_never_scheduled_is_never_terminated() -> None:
+    here = world.World()
+    await here.apply(world.podset())
+    await here.advance(3600)
+    assert here.api.calls["delete podcliques"] == 0
+
+
+async def test_a_recreated_gang_that_finds_no_room_is_not_recreated_again() -> None:
+    here = await up()
+    await kill(here, "demo-0-front", 2)
+    await here.advance(12)
+    deleted = here.api.calls["delete podcliques"]
+    assert deleted == 5
+    await here.advance(3600)
+    assert here.api.calls["delete podcliques"] == deleted
+
+
+async def test_a_gang_that_breaks_again_and_again_waits_longer_each_time() -> None:
+    here = await up()
+    moments = []
+    for _ in range(3):
+        await kill(here, "demo-0-front", 2)
+        before = here.api.calls["delete podcliques"]
+        while here.api.calls["delete podcliques"] == before:
+            await here.advance(1)
+        moments.append(here.clock.moment)
+        assert await recovered(here)
+    pauses = [(b - a).total_seconds() for a, b in itertools.pairwise(moments)]
+    assert 29 <= pauses[0] <= 33
+    assert 59 <= pauses[1] <= 63
+
+
+async def test_the_clock_goes_on_while_nobody_looks() -> None:
+    here = await up()
+    await kill(here, "demo-0-front", 2)
+    await here.advance(2)
+    here.work.due.clear()  # every process is gone, and the queue is lost
+    here.clock.moment += timedelta(seconds=9)
+    await here.run(f"setstatus:{names.PODCLIQUESET}:ns/demo")
+    assert here.api.calls["delete podcliques"] == 5
+
+
+async def test_nothing_polls_while_a_delay_runs() -> None:
+    here = await up(terminationDelay="4h0m0s")
+    await kill(here, "demo-0-front", 2)
+    await here.advance(10)
+    runs = here.runs.total()
+    await here.advance(3 * 3600)
+    assert here.runs.total() == runs
+    await here.advance(3600)
+    assert here.api.calls["delete podcliques"] == 5
