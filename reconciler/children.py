@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Iterable
 
-from grovekeeper.api import names, raw
+from grovekeeper.api import names, patch, raw
 from grovekeeper.expand import plan
 from grovekeeper.kube import errors, resources
 from grovekeeper.kube.resources import Resource
@@ -39,7 +39,8 @@ async def ensure(ctx: Context, resource: Resource, desired: raw.Object) -> raw.O
     if ownership.terminating(live) or not plan.differs(comparable(desired), live):
         return live
     if resource in _REPLACED:
-        stored = await ctx.client.replace(resource, replaced(live, desired))
+        operations = replaced(live, desired)
+        stored = await ctx.client.patch(resource, metadata["name"], metadata["namespace"], operations, type="json")
     else:
         stored = await ctx.client.apply(resource, desired, manager=names.FIELD_MANAGER)
     return observe(ctx, resource, stored)
@@ -124,16 +125,16 @@ def comparable(desired: raw.Object) -> raw.Object:
     }
 
 
-def replaced(live: raw.Object, desired: raw.Object) -> raw.Object:
-    """Return the living object with the desired spec, labels and annotations; control annotations of ours stay."""
+def replaced(live: raw.Object, desired: raw.Object) -> list[raw.PatchOp]:
+    """Return what gives the living object the desired spec, labels and annotations; control annotations stay."""
     old = live["metadata"].get("annotations") or {}
     kept = {key: value for key, value in old.items() if key.startswith(_CONTROL)}
-    metadata = {
-        **live["metadata"],
-        "labels": desired["metadata"]["labels"],
-        "annotations": {**kept, **(desired["metadata"].get("annotations") or {})},
-    }
-    return {**live, "metadata": metadata, "spec": desired["spec"]}
+    return [
+        patch.replace("/metadata/resourceVersion", live["metadata"]["resourceVersion"]),
+        patch.add("/metadata/labels", desired["metadata"]["labels"]),
+        patch.add("/metadata/annotations", {**kept, **(desired["metadata"].get("annotations") or {})}),
+        patch.replace("/spec", desired["spec"]),
+    ]
 
 
 def _check_owner(resource: Resource, live: raw.Object, desired: raw.Object) -> None:

@@ -72,13 +72,6 @@ class Api:
         self.calls[f"get {resource.plural}"] += 1
         return copy.deepcopy(self._find(resource.plural, namespace, name))
 
-    async def replace(self, resource: resources.Resource, obj: raw.Object) -> raw.Object:
-        self.calls[f"replace {resource.plural}"] += 1
-        live = self._find(resource.plural, obj["metadata"].get("namespace"), obj["metadata"]["name"])
-        if live["metadata"]["resourceVersion"] != obj["metadata"]["resourceVersion"]:
-            raise errors.Conflict("stale")
-        return self._change(resource.plural, live, {**copy.deepcopy(obj), "status": live.get("status")})
-
     async def apply(self, resource: resources.Resource, obj: raw.Object, *, manager: str) -> raw.Object:
         assert manager == names.FIELD_MANAGER
         self.calls[f"apply {resource.plural}"] += 1
@@ -95,9 +88,14 @@ class Api:
         type: str,
         subresource: str | None = None,
     ) -> raw.Object:
-        assert type == "merge"
         self.calls[f"patch {resource.plural}{'/' + subresource if subresource else ''}"] += 1
         live = self._find(resource.plural, namespace, name)
+        if type == "json":
+            wanted = jsonpatch.apply_patch(live, body)
+            if wanted["metadata"]["resourceVersion"] != live["metadata"]["resourceVersion"]:
+                raise errors.Conflict("stale")
+            return self._change(resource.plural, live, wanted)
+        assert type == "merge"
         metadata = body.get("metadata", {})
         if metadata.get("uid", live["metadata"]["uid"]) != live["metadata"]["uid"]:
             raise errors.Invalid("uid", {"details": {"causes": [{"field": "metadata.uid"}]}})
