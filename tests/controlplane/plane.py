@@ -90,12 +90,14 @@ class ControlPlane:
         path.write_text(json.dumps(_kubeconfig(self.url, str(self.ca_file), token)))
         return path
 
-    def request(self, method: str, path: str, body: object = None) -> dict[str, object]:
+    def request(
+        self, method: str, path: str, body: object = None, content: str = "application/json"
+    ) -> dict[str, object]:
         """Make one request as the administrator; for set-up code without a client."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.url}{path}", data, method=method)
         request.add_header("Authorization", f"Bearer {self.token}")
-        request.add_header("Content-Type", "application/json")
+        request.add_header("Content-Type", content)
         context = ssl.create_default_context(cafile=str(self.ca_file))
         with urllib.request.urlopen(request, timeout=10, context=context) as answer:
             loaded: dict[str, object] = json.load(answer)
@@ -135,7 +137,9 @@ class ControlPlane:
             )
         )
         tokens = self.dir / "tokens.csv"
-        tokens.write_text(f'{self.token},admin,1,"system:masters"\n')
+        # The cluster's own controllers come under their own names: admission tells them from people.
+        users = [f'{self.token},admin,1,"system:masters"', "controllers,system:kube-controller-manager,2"]
+        tokens.write_text("\n".join([*users, "scheduler,system:kube-scheduler,3", ""]))
         self._spawn(
             "kube-apiserver",
             "--etcd-servers", self.etcd, "--secure-port", str(self.port), "--bind-address", "127.0.0.1",
@@ -151,7 +155,8 @@ class ControlPlane:
         if self.options.controllers:
             self._spawn(
                 "kube-controller-manager",
-                "--kubeconfig", str(self.kubeconfig), "--service-account-private-key-file", str(self._private),
+                "--kubeconfig", str(self.kubeconfig_for("controllers", "controllers")),
+                "--service-account-private-key-file", str(self._private),
                 "--root-ca-file", str(self.ca_file), "--leader-elect=false", "--controllers", "*,-nodeipam,-ttl",
                 "--use-service-account-credentials=true", "--secure-port", "0",
                 "--horizontal-pod-autoscaler-sync-period", f"{self.options.hpa_sync_seconds}s",
@@ -165,7 +170,11 @@ class ControlPlane:
                         "apiVersion": "kubescheduler.config.k8s.io/v1",
                         "kind": "KubeSchedulerConfiguration",
                         "leaderElection": {"leaderElect": False},
-                        "clientConnection": {"kubeconfig": str(self.kubeconfig), "qps": 1000, "burst": 2000},
+                        "clientConnection": {
+                            "kubeconfig": str(self.kubeconfig_for("scheduler", "scheduler")),
+                            "qps": 1000,
+                            "burst": 2000,
+                        },
                     }
                 )
             )
