@@ -71,7 +71,7 @@ class Owner:
         if key.kind == keys.ROOM:
             waiting = [keys.parse(text) for text in self.waiting]
             for each in sorted(filter(None, map(self._find, waiting)), key=_order):
-                await self._attend(found)
+                await self._attend(each)
             return Result()
         found = self._find(key)
         if found is None:
