@@ -160,7 +160,8 @@ async def _write_status(
         text = f"all {before} scheduled pods are gone"
         ctx.events.warning(obj, "AllScheduledReplicasLost", text, ctx.clock.stamp())
     settled = refusal is not None or fresh["readyReplicas"] == count == len(existing)
-    return await statuses.write(ctx, resources.PODCLIQUES, obj, fresh, settled=settled)
+    waiting = fresh["scheduleGatedReplicas"] == count == len(existing)
+    return await statuses.write(ctx, resources.PODCLIQUES, obj, fresh, settled=settled, waiting=waiting)
 
 
 def _since(obj: raw.Object, condition: raw.Object) -> raw.Object:

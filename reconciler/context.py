@@ -155,6 +155,8 @@ class Context:
     settings: Settings
     written: dict[str, float] = field(default_factory=dict)
     """Time (seconds) of this process's last status write, by UID: what is coming up is not written at every step."""
+    pending: dict[str, tuple[raw.Object, float]] = field(default_factory=dict)
+    """What was not written yet, and since when it has been the same, by UID."""
     _workloads: dict[str, tuple[str, model.Workload]] = field(default_factory=dict)
 
     def workload(self, obj: raw.Object) -> model.Workload:

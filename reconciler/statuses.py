@@ -7,28 +7,42 @@ from grovekeeper.reconciler.context import Context
 from grovekeeper.runtime import clock
 
 FIRST_SECONDS = 3.0
-"""What is coming up gets its first status when it is settled, or at this age: writes are the costly part."""
+"""What is coming up gets its first status when it is settled, or when nothing has changed for this long: in a healthy
+start that is one write an object, and writes are the costly part."""
+LATEST_SECONDS = 30.0
+"""The age at which the first status is written whatever happens."""
 NEXT_SECONDS = 1.0
 _MOST_NOTES = 20_000
 
 
-def pause(old: raw.Object, new: raw.Object, *, settled: bool, age: float, since_last: float) -> float:
+def pause(
+    old: raw.Object, new: raw.Object, *, settled: bool, waiting: bool, age: float, quiet: float, since_last: float
+) -> float:
     """Return for how many seconds to put a status write off; 0 writes now. Pure.
 
-    `age` is the object's, `since_last` counts from the last write (both in seconds). A condition that turned is
-    never put off: the clock of gang termination starts with it.
+    `waiting` says that the next step is not the object's own: all its pods wait for the place of their gang, and the
+    PodGang says why. `age` is the object's, `quiet` counts from the last change of what would be written,
+    `since_last` from the last write, all in seconds. A condition that turned is never put off once there is a
+    status: the clock of gang termination starts with it.
     """
     if settled:
         return 0.0
     if old.get("observedGeneration", -1) < 0:
-        return max(0.0, FIRST_SECONDS - age)
-    if _turned(old, new):
+        latest = LATEST_SECONDS - age
+        return max(0.0, latest if waiting else min(latest, FIRST_SECONDS - quiet))
+    if _words(old) != _words(new):
         return 0.0
     return min(max(0.0, NEXT_SECONDS - since_last), NEXT_SECONDS)
 
 
 async def write(
-    ctx: Context, resource: Resource, live: raw.Object, status: raw.Object, *, settled: bool = True
+    ctx: Context,
+    resource: Resource,
+    live: raw.Object,
+    status: raw.Object,
+    *,
+    settled: bool = True,
+    waiting: bool = False,
 ) -> float | None:
     """Write a status if it differs, as a merge patch of the status subresource.
 
@@ -37,22 +51,37 @@ async def write(
     old = live.get("status") or {}
     if old == status:
         return None
-    metadata = live["metadata"]
+    uid = live["metadata"]["uid"]
     now = ctx.clock.now()
-    age = (now - clock.parse(metadata["creationTimestamp"])).total_seconds()
-    since_last = now.timestamp() - ctx.written.get(metadata["uid"], 0.0)
-    wait = pause(old, status, settled=settled, age=age, since_last=since_last)
+    wait = pause(
+        old,
+        status,
+        settled=settled,
+        waiting=waiting,
+        age=(now - clock.parse(live["metadata"]["creationTimestamp"])).total_seconds(),
+        quiet=_quiet(ctx, uid, status, now.timestamp()),
+        since_last=now.timestamp() - ctx.written.get(uid, 0.0),
+    )
     if wait > 0:
         return wait
     if len(ctx.written) > _MOST_NOTES:
         ctx.written.clear()
-    ctx.written[metadata["uid"]] = now.timestamp()
+    ctx.written[uid] = now.timestamp()
+    ctx.pending.pop(uid, None)
     await children.write_status(ctx, resource, live, status)
     return None
 
 
-def _turned(old: raw.Object, new: raw.Object) -> bool:
-    return _words(old) != _words(new)
+def _quiet(ctx: Context, uid: str, status: raw.Object, now: float) -> float:
+    """Return for how many seconds this process has seen the same, times aside."""
+    mark = {**{key: value for key, value in status.items() if key != "conditions"}, "conditions": _words(status)}
+    known = ctx.pending.get(uid)
+    if known is not None and known[0] == mark:
+        return now - known[1]
+    if len(ctx.pending) > _MOST_NOTES:
+        ctx.pending.clear()
+    ctx.pending[uid] = (mark, now)
+    return 0.0
 
 
 def _words(status: raw.Object) -> dict[str, str]:

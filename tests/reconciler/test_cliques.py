@@ -201,31 +201,36 @@ async def test_the_work_for_one_pod_does_not_grow_with_the_cluster() -> None:
     assert costs[0] == costs[1]
 
 
+NONE: raw.Object = {"observedGeneration": -1}
+KNOWN: raw.Object = {"observedGeneration": 1, "conditions": [{"type": "A", "status": "False"}]}
+TURNED: raw.Object = {"conditions": [{"type": "A", "status": "True"}]}
+
+
 @pytest.mark.parametrize(
-    ("old", "new", "settled", "age", "since_last", "want"),
+    ("old", "new", "state", "age", "quiet", "since_last", "want"),
     [
-        pytest.param({}, {}, True, 0, 0, 0, id="settled"),
-        pytest.param({}, {}, False, 1, 99, 2, id="coming up"),
-        pytest.param({"observedGeneration": -1}, {}, False, 0, 99, 3, id="just created"),
-        pytest.param({}, {}, False, 3, 99, 0, id="slow to come up"),
-        pytest.param({"observedGeneration": 1}, {}, False, 99, 0.25, 0.75, id="again too soon"),
-        pytest.param({"observedGeneration": 1}, {}, False, 99, 2, 0, id="again"),
-        pytest.param({"observedGeneration": 1}, {}, False, 99, -3600, 1, id="the clock went back"),
-        pytest.param(
-            {"observedGeneration": 1, "conditions": [{"type": "A", "status": "False"}]},
-            {"conditions": [{"type": "A", "status": "True"}]},
-            False,
-            99,
-            0,
-            0,
-            id="a condition turned",
-        ),
+        pytest.param(NONE, KNOWN, "settled", 0, 0, 0, 0, id="settled"),
+        pytest.param({}, KNOWN, "", 1, 1, 99, 2, id="coming up"),
+        pytest.param(NONE, KNOWN, "", 0, 0, 99, 3, id="just created"),
+        pytest.param(NONE, KNOWN, "", 20, 0.5, 99, 2.5, id="slow, but something happens"),
+        pytest.param(NONE, KNOWN, "", 20, 3, 99, 0, id="slow, and nothing happens"),
+        pytest.param(NONE, KNOWN, "", 29, 0, 99, 1, id="long enough"),
+        pytest.param(NONE, KNOWN, "", 30, 0, 99, 0, id="too long"),
+        pytest.param(NONE, KNOWN, "waiting", 10, 9, 99, 20, id="waiting for the gang's place"),
+        pytest.param(NONE, KNOWN, "waiting", 31, 9, 99, 0, id="waiting for long"),
+        pytest.param(KNOWN, KNOWN, "", 99, 0, 0.25, 0.75, id="again too soon"),
+        pytest.param(KNOWN, KNOWN, "", 99, 0, 2, 0, id="again"),
+        pytest.param(KNOWN, KNOWN, "", 99, 0, -3600, 1, id="the clock went back"),
+        pytest.param(KNOWN, TURNED, "", 99, 0, 0, 0, id="a condition turned"),
     ],
 )
 def test_status_writes_are_put_off_while_things_come_up(
-    old: raw.Object, new: raw.Object, settled: bool, age: float, since_last: float, want: float
+    old: raw.Object, new: raw.Object, state: str, age: float, quiet: float, since_last: float, want: float
 ) -> None:
-    assert statuses.pause(old, new, settled=settled, age=age, since_last=since_last) == want
+    found = statuses.pause(
+        old, new, settled=state == "settled", waiting=state == "waiting", age=age, quiet=quiet, since_last=since_last
+    )
+    assert found == want
 
 
 async def test_a_big_clique_that_comes_up_slowly_writes_its_status_once_a_second() -> None:
