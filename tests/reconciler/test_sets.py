@@ -66,6 +66,23 @@ async def test_a_healthy_start_costs_one_status_write_a_clique_and_no_event() ->
     assert here.events.said == []
 
 
+async def test_a_set_shows_its_progress_while_it_comes_up_slowly() -> None:
+    here = world.World()
+    await here.apply(world.podset(replicas=20))
+    await here.settle()
+    for index in range(20):
+        for pod in here.pods():
+            if pod["spec"]["subdomain"] == f"demo-{index}":
+                await here.mark(pod, node="n1", ready=True)
+        await here.advance(0.5)
+        if index == 10:
+            assert 5 <= the_set(here)["status"]["availableReplicas"] <= 11
+    await here.advance(2)
+    assert the_set(here)["status"]["availableReplicas"] == 20
+    assert here.api.calls["patch podcliquesets/status"] <= 10
+    assert here.api.calls["patch podcliques/status"] == 100
+
+
 async def test_nothing_is_written_when_nothing_has_changed() -> None:
     here = await running()
     before = here.api.calls.copy()
