@@ -1,0 +1,149 @@
+"""The whole cluster in one process, and a handle that runs it as a child process.
+
+`python -m grovekeeper.embedded.cluster --port N --token T` serves until SIGTERM.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+
+from aiohttp import web
+
+from grovekeeper.api import raw
+from grovekeeper.embedded.kubelet import Kubelet
+from grovekeeper.embedded.scheduler import Scheduler
+from grovekeeper.embedded.server import ApiServer
+from grovekeeper.embedded.storage import Storage
+from grovekeeper.runtime.clock import Clock
+
+_START_SECONDS = 20
+
+
+class EmbeddedCluster:
+    """A cluster in a child process; the same handle as the real control plane's of the tests."""
+
+    def __init__(self) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port: int = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.token = "administrator"  # noqa: S105 - of a server on loopback
+        self.dir = Path(tempfile.mkdtemp(prefix="grovekeeper-embedded-"))
+        self.kubeconfig = self.kubeconfig_for(self.token, "admin")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "EmbeddedCluster":
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start and wait until it answers; raise RuntimeError with the end of its log."""
+        log = self.dir / "cluster.log"
+        command = [
+            sys.executable,
+            "-m",
+            "grovekeeper.embedded.cluster",
+            "--port",
+            str(self.port),
+            "--token",
+            self.token,
+        ]
+        with log.open("wb") as out:
+            self._process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline and self._process.poll() is None:
+            with contextlib.suppress(OSError):
+                self.request("GET", "/api/v1/namespaces/default")
+                return
+            time.sleep(0.05)
+        raise RuntimeError(f"the embedded cluster did not come up:\n{log.read_text()[-2000:]}")
+
+    def stop(self) -> None:
+        """End the process by its own id and remove its folder."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def request(self, method: str, path: str, body: object = None, content: str = "application/json") -> raw.Object:
+        """Make one request as the administrator."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}{path}", data, method=method)  # noqa: S310 - http to loopback
+        request.add_header("Authorization", f"Bearer {self.token}")
+        request.add_header("Content-Type", content)
+        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310 - http to loopback
+            loaded: raw.Object = json.load(answer)
+        return loaded
+
+    def kubeconfig_for(self, token: str, name: str) -> Path:
+        """Write a kubeconfig with a bearer token and return its path."""
+        path = self.dir / f"kubeconfig-{name}"
+        cluster = {"name": "embedded", "cluster": {"server": self.url}}
+        user = {"name": "embedded", "user": {"token": token}}
+        context = {"name": "embedded", "context": {"cluster": "embedded", "user": "embedded"}}
+        config = {"apiVersion": "v1", "kind": "Config", "current-context": "embedded"}
+        path.write_text(json.dumps({**config, "clusters": [cluster], "users": [user], "contexts": [context]}))
+        return path
+
+
+async def serve(port: int, token: str) -> None:
+    """Run the API server, scheduler, kubelets and controllers until SIGTERM."""
+    storage = Storage()
+    now = Clock().stamp
+    server = ApiServer(storage, now, token)
+    scheduler = Scheduler(storage, now)
+    kubelet = Kubelet(storage, f"http://127.0.0.1:{port}", now)
+    for name in ("default", "kube-system"):
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}, "status": {"phase": "Active"}}
+        storage.put(("", "namespaces"), server._born(namespace))
+    runner = web.AppRunner(server.application(), access_log=None, handler_cancellation=True)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port, backlog=512).start()
+    jobs = [asyncio.create_task(scheduler.run()), asyncio.create_task(server.controllers.run())]
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await stop.wait()
+    for job in jobs:
+        job.cancel()
+    await kubelet.stop()
+    await server.admission.close()
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(runner.cleanup(), 2)
+
+
+def main() -> None:
+    """Serve on loopback."""
+    import uvloop
+
+    parser = argparse.ArgumentParser(description="A small Kubernetes in one process.")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--token", default="administrator")
+    options = parser.parse_args()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(options.port, options.token))
+
+
+if __name__ == "__main__":
+    main()

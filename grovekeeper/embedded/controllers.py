@@ -1,0 +1,87 @@
+"""What the controller manager does in a real cluster: service accounts, their tokens, garbage collection."""
+
+import asyncio
+import secrets
+from base64 import b64encode
+from collections.abc import Callable
+
+from grovekeeper.api import raw
+from grovekeeper.embedded.storage import Collection, Storage
+
+_SECRETS: Collection = ("", "secrets")
+_ACCOUNTS: Collection = ("", "serviceaccounts")
+_NAMESPACES: Collection = ("", "namespaces")
+
+
+class Controllers:
+    """Listens to the storage; acts a moment later, as controllers do."""
+
+    def __init__(
+        self, storage: Storage, tokens: dict[str, str], create: Callable[[Collection, raw.Object], None]
+    ) -> None:
+        self._storage = storage
+        self._tokens = tokens
+        self._create = create
+        self._orphaned: asyncio.Queue[str] = asyncio.Queue()
+        self._dependents: dict[str, set[tuple[Collection, tuple[str, str]]]] = {}
+        storage.listeners.append(self._on_event)
+
+    async def run(self) -> None:
+        """Collect garbage until cancelled."""
+        while True:
+            uid = await self._orphaned.get()
+            for collection, key in list(self._dependents.pop(uid, ())):
+                obj = self._storage.get(collection, key)
+                if obj is not None and any(ref["uid"] == uid for ref in obj["metadata"].get("ownerReferences") or ()):
+                    self.delete(collection, obj)
+            await asyncio.sleep(0)
+
+    def delete(self, collection: Collection, obj: raw.Object) -> raw.Object:
+        """Delete as the API server does: at once, or by a deletionTimestamp while finalizers or a grace period hold."""
+        metadata = obj["metadata"]
+        bound_pod = collection == ("", "pods") and obj["spec"].get("nodeName")
+        if not metadata.get("finalizers") and not bound_pod:
+            return self._storage.remove(collection, obj)
+        if metadata.get("deletionTimestamp"):
+            return obj
+        from grovekeeper.runtime import clock
+
+        stamp = clock.Clock().stamp()
+        grace = obj["spec"].get("terminationGracePeriodSeconds", 30) if bound_pod else 0
+        marked = {**metadata, "deletionTimestamp": stamp, "deletionGracePeriodSeconds": grace}
+        return self._storage.put(collection, {**obj, "metadata": marked})
+
+    def _on_event(self, collection: Collection, kind: str, obj: raw.Object, _old: raw.Object | None) -> None:
+        metadata = obj["metadata"]
+        key = (metadata.get("namespace", ""), metadata["name"])
+        if kind == "DELETED":
+            self._orphaned.put_nowait(metadata["uid"])
+            return
+        for ref in metadata.get("ownerReferences") or ():
+            self._dependents.setdefault(ref["uid"], set()).add((collection, key))
+        if kind == "ADDED" and collection == _NAMESPACES:
+            account = {
+                "apiVersion": "v1",
+                "kind": "ServiceAccount",
+                "metadata": {"name": "default", "namespace": key[1]},
+            }
+            self._create(_ACCOUNTS, account)
+        empty = collection == _SECRETS and not (obj.get("data") or {}).get("token")
+        if empty and obj.get("type") == "kubernetes.io/service-account-token":
+            asyncio.get_running_loop().call_soon(self._fill, key)
+
+    def _fill(self, key: tuple[str, str]) -> None:
+        secret = self._storage.get(_SECRETS, key)
+        if secret is None:
+            return
+        account = (secret["metadata"].get("annotations") or {}).get("kubernetes.io/service-account.name", "default")
+        token = self.token_for(key[0], account)
+        data = {"token": token, "namespace": key[0], "ca.crt": ""}
+        encoded = {name: b64encode(text.encode()).decode() for name, text in data.items()}
+        self._storage.put(_SECRETS, {**secret, "data": encoded})
+
+    def token_for(self, namespace: str, account: str) -> str:
+        """Return a new token of a service account."""
+        token = secrets.token_urlsafe(24)
+        self._tokens[token] = f"system:serviceaccount:{namespace}:{account}"
+        return token
