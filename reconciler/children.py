@@ -71,6 +71,19 @@ async def delete(ctx: Context, resource: Resource, obj: raw.Object, *, grace: in
         return
 
 
+async def delete_unchanged(ctx: Context, resource: Resource, obj: raw.Object) -> None:
+    """Delete this object as the cache knows it; raise kube.errors.Conflict (try again) where it has changed since."""
+    metadata = obj["metadata"]
+    await ctx.client.delete(
+        resource,
+        metadata["name"],
+        metadata.get("namespace"),
+        uid=metadata["uid"],
+        version=metadata["resourceVersion"],
+        propagation="Background",
+    )
+
+
 async def together(jobs: Iterable[Awaitable[object]]) -> None:
     """Run jobs side by side, at most 32 at a time; the first error is raised after all have ended."""
     limit = asyncio.Semaphore(_PARALLEL)

@@ -73,4 +73,5 @@ async def _sweep(
     except errors.NotFound:
         uid = None
     doomed = [(resource, child) for resource, child in left if is_orphan(child, owner.kind, uid)]
-    await children.together(children.delete(ctx, resource, child) for resource, child in doomed)
+    # As the cache knows them: with --cascade=orphan the owner reference may be gone already, unseen by the cache.
+    await children.together(children.delete_unchanged(ctx, resource, child) for resource, child in doomed)

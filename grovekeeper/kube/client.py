@@ -78,10 +78,14 @@ class Client(Protocol):
         namespace: str | None = None,
         *,
         uid: str | None = None,
+        version: str | None = None,
         grace: int | None = None,
         propagation: str | None = None,
     ) -> None:
-        """Delete; an object that is gone already is not an error; raise Conflict if `uid` is another's."""
+        """Delete; an object that is gone already is not an error.
+
+        Raises Conflict if `uid` is another's, or where `version` (a resourceVersion) is given and it has changed.
+        """
 
     async def evict(self, name: str, namespace: str, *, dry_run: bool = False) -> None:
         """Create an Eviction; raise Throttled where a PodDisruptionBudget forbids it."""

@@ -176,6 +176,20 @@ async def test_children_left_behind_on_purpose_are_not_touched() -> None:
     assert len(here.pods()) == 8
 
 
+async def test_children_are_left_behind_even_where_the_cache_learns_of_it_last() -> None:
+    here = await running()
+    for plural in ("podcliques", "podcliquescalinggroups", "services"):
+        for obj in list(here.api.of(plural).values()):
+            resource = context.WATCHED[plural][0]
+            await here.edit(resource, obj["metadata"]["name"], {"metadata": {"ownerReferences": None}})
+    await here.api.delete(resources.PODCLIQUESETS, "demo", "ns")
+    here.ctx.stores.clique_sets.observe_deleted(here.ctx.stores.clique_sets.all()[0])
+    await here.run(f"set:{names.PODCLIQUESET}:ns/demo")
+    await here.advance(5)
+    assert len(here.names(resources.PODCLIQUES)) == 5
+    assert len(here.pods()) == 8
+
+
 async def test_a_taken_name_stalls_the_set_until_it_is_free() -> None:
     here = world.World()
     foreign = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "demo-0", "namespace": "ns"}}

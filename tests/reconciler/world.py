@@ -114,6 +114,7 @@ class Api:
         namespace: str | None = None,
         *,
         uid: str | None = None,
+        version: str | None = None,
         grace: int | None = None,
         propagation: str | None = None,
     ) -> None:
@@ -123,6 +124,8 @@ class Api:
             return
         if uid is not None and live["metadata"]["uid"] != uid:
             raise errors.Conflict("another uid")
+        if version is not None and live["metadata"]["resourceVersion"] != version:
+            raise errors.Conflict("another version")
         if resource is resources.PODS and live["spec"].get("nodeName") and grace != 0:
             if "deletionTimestamp" not in live["metadata"]:
                 metadata = {**live["metadata"], "deletionTimestamp": self._time.stamp()}
