@@ -477,8 +477,8 @@ class ApiServer:
                     await self._delete_one(call, obj, options)
             return _json({"kind": "Status", "apiVersion": "v1", "status": "Success"})
         obj = self._stored(call)
-        wanted = (options.get("preconditions") or {}).get("uid")
-        if wanted and wanted != obj["metadata"]["uid"]:
+        wanted = options.get("preconditions") or {}
+        if any((wanted.get(key) or obj["metadata"][key]) != obj["metadata"][key] for key in ("uid", "resourceVersion")):
             raise self._conflict(call)
         return _json(self._full(call.kind, await self._delete_one(call, obj, options)))
 
