@@ -1,0 +1,159 @@
+"""The reconcilers against an API server over HTTP: what `world` imitates must be so."""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from grovekeeper.api import names, raw
+from grovekeeper.embedded.cluster import EmbeddedCluster
+from grovekeeper.kube import errors, http, informer, resources
+from grovekeeper.reconciler import children, context, keys, worker
+from tests.reconciler import world
+
+CRDS = Path(__file__).parents[2] / "charts" / "grovekeeper" / "crds"
+SET = f"set:{names.PODCLIQUESET}:ns/demo"
+REPLICA = f"replica:{names.PODCLIQUESET}:ns/demo/0"
+GROUP = "group:ns/demo-0-pool"
+FRONT = "demo-0-front"
+
+pytestmark = pytest.mark.embedded
+
+
+@pytest.fixture
+def cluster() -> Iterator[EmbeddedCluster]:
+    with EmbeddedCluster() as running:
+        for path in sorted(CRDS.glob("*.yaml")):
+            crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+            running.request("POST", crds, json.loads(path.read_text()))
+        yield running
+
+
+class Worker:
+    """A reconciler with caches of its own; keys are run by hand."""
+
+    def __init__(self, client: http.HttpClient) -> None:
+        self.client = client
+        self.informers = informer.Informers(
+            informer.Informer(client, resource, indexes=context.INDEXES.get(plural))
+            for plural, (resource, _labels) in context.WATCHED.items()
+        )
+        self.ctx = world.World().ctx
+        self.ctx.client = client
+        self.ctx.clock = world.clock.Clock()
+        stores = {context.FIELDS[each.resource.plural]: each.store for each in self.informers.all}
+        self.ctx.stores = context.Stores(**stores)
+
+    async def run(self, *wanted: str) -> None:
+        for key in wanted:
+            await worker.RECONCILERS[keys.parse(key).kind](self.ctx, keys.parse(key))
+
+    async def seen(self, resource: resources.Resource, obj: raw.Object) -> None:
+        version = informer.version_of(obj)
+        assert await self.ctx.stores.of(resource).reached(version, 10)
+
+    async def apply(self, obj: raw.Object) -> raw.Object:
+        try:
+            stored = await self.client.create(resources.PODCLIQUESETS, obj)
+        except errors.AlreadyExists:
+            operations = [{"op": "replace", "path": "/spec", "value": obj["spec"]}]
+            stored = await self.client.patch(resources.PODCLIQUESETS, "demo", "ns", operations, type="json")
+        await self.seen(resources.PODCLIQUESETS, stored)
+        return stored
+
+
+@pytest.fixture
+async def here(cluster: EmbeddedCluster) -> AsyncIterator[Worker]:
+    client = http.HttpClient(http.Fixed(cluster.url, cluster.token))
+    cluster.request("POST", "/api/v1/namespaces", {"metadata": {"name": "ns"}})
+    found = Worker(client)
+    await found.informers.start()
+    yield found
+    await found.informers.stop()
+    await client.close()
+
+
+async def names_of(here: Worker, resource: resources.Resource) -> list[str]:
+    return sorted(item["metadata"]["name"] for item in (await here.client.list(resource, "ns")).items)
+
+
+async def test_what_was_created_does_not_differ_when_it_is_read_again(here: Worker) -> None:
+    await here.apply(world.podset())
+    await here.run(SET, REPLICA, GROUP)
+    versions = {}
+    for plural, (resource, _labels) in context.WATCHED.items():
+        if resource.namespaced and plural not in ("pods", "podcliquesets"):
+            for obj in (await here.client.list(resource, "ns")).items:
+                versions[plural, obj["metadata"]["name"]] = obj["metadata"]["resourceVersion"]
+    assert len(versions) >= 4 + 1 + 5 + 1
+    await here.run(SET, REPLICA, GROUP)
+    for (plural, name), version in versions.items():
+        live = await here.client.get(context.WATCHED[plural][0], name, "ns")
+        assert live["metadata"]["resourceVersion"] == version, (plural, name)
+
+
+async def test_a_clique_is_written_whole_and_only_as_it_was_read(here: Worker) -> None:
+    before = world.podset()
+    before["spec"]["template"]["cliques"][0]["spec"]["podSpec"]["nodeSelector"] = {"gpu": "h100"}
+    await here.apply(before)
+    await here.run(SET, REPLICA)
+    stale = await here.client.get(resources.PODCLIQUES, FRONT, "ns")
+    scaled = await here.client.patch(resources.PODCLIQUES, FRONT, "ns", {"spec": {"replicas": 5}}, type="merge")
+    operations = children.replaced(stale, {**stale, "spec": {**stale["spec"], "replicas": 1}})
+    with pytest.raises(errors.Conflict):
+        await here.client.patch(resources.PODCLIQUES, FRONT, "ns", operations, type="json")
+    await here.seen(resources.PODCLIQUES, scaled)
+    await here.apply(world.podset())
+    await here.run(REPLICA)
+    live = await here.client.get(resources.PODCLIQUES, FRONT, "ns")
+    assert live["spec"]["replicas"] == 5
+    assert "nodeSelector" not in live["spec"]["podSpec"]
+    assert live["status"]["observedGeneration"] == -1
+
+
+async def test_a_shared_object_is_put_right_by_applying_it(here: Worker) -> None:
+    await here.apply(world.podset())
+    await here.run(SET)
+    (role,) = await names_of(here, resources.ROLES)
+    broken = await here.client.patch(resources.ROLES, role, "ns", {"rules": []}, type="merge")
+    await here.seen(resources.ROLES, broken)
+    await here.run(SET)
+    live = await here.client.get(resources.ROLES, role, "ns")
+    assert live["rules"][0]["verbs"] == ["get", "list", "watch"]
+
+
+async def test_without_the_webhook_no_pod_is_kept(here: Worker) -> None:
+    await here.apply(world.podset())
+    await here.run(SET, REPLICA, f"clique:ns/{FRONT}", f"clique:ns/{FRONT}")
+    assert await names_of(here, resources.PODS) == []
+    clique = await here.client.get(resources.PODCLIQUES, FRONT, "ns")
+    found = world.condition(clique, "WebhookMissing")
+    assert found is not None
+    assert found["reason"] == "NotInjected"
+
+
+async def test_what_has_changed_since_is_not_swept(here: Worker) -> None:
+    await here.apply(world.podset())
+    await here.run(SET, REPLICA)
+    stale = await here.client.get(resources.PODCLIQUES, FRONT, "ns")
+    body = {"metadata": {"ownerReferences": None}}
+    await here.client.patch(resources.PODCLIQUES, FRONT, "ns", body, type="merge")
+    with pytest.raises(errors.Conflict):
+        await children.delete_unchanged(here.ctx, resources.PODCLIQUES, stale)
+    assert FRONT in await names_of(here, resources.PODCLIQUES)
+
+
+async def test_a_deleted_set_leaves_no_clique_and_no_group(here: Worker) -> None:
+    await here.apply(world.podset())
+    await here.run(SET, REPLICA, GROUP)
+    await here.client.delete(resources.PODCLIQUESETS, "demo", "ns")
+    here.ctx.stores.clique_sets.observe_deleted(here.ctx.stores.clique_sets.all()[0])
+    for _ in range(20):
+        try:
+            await here.run(SET)
+            break
+        except errors.Conflict:  # the collector of the cluster is at work, too
+            continue
+    assert await names_of(here, resources.SCALINGGROUPS) == []
+    assert FRONT not in await names_of(here, resources.PODCLIQUES)
