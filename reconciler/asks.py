@@ -19,6 +19,7 @@ def ask(
     pods: Mapping[str, Sequence[raw.Object]],
     levels: Mapping[str, str],
     near: Sequence[str],
+    reserved: Mapping[str, str],
 ) -> request.GangAsk:
     """Return the request for the pods that are still gated; those that have a node (or a pin) are fixed."""
     groups = []
@@ -36,7 +37,7 @@ def ask(
             if node:
                 fixed[pod["metadata"]["name"]] = (member.fqn, node)
             elif plan.gated(pod):
-                waiting.append(_pod(pod))
+                waiting.append(_pod(pod, reserved))
         groups.append(
             request.GroupAsk(member.fqn, tuple(waiting), member.minimum, _constraint(member.template.pack, levels))
         )
@@ -56,14 +57,14 @@ def ask(
     )
 
 
-def _pod(pod: raw.Object) -> request.PodAsk:
+def _pod(pod: raw.Object, reserved: Mapping[str, str]) -> request.PodAsk:
     metadata = pod["metadata"]
     return request.PodAsk(
         metadata["name"],
         metadata["uid"],
         pod["spec"],
         metadata.get("labels") or {},
-        (pod.get("status") or {}).get("nominatedNodeName"),
+        (pod.get("status") or {}).get("nominatedNodeName") or reserved.get(pod["spec"].get("hostname") or ""),
     )
 
 

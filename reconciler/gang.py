@@ -158,7 +158,7 @@ class Owner:
             return None
         topology = gangs.topology_name(w)
         levels = asks.levels_of(self.ctx.stores.topologies.get(None, topology) if topology else None)
-        ask = asks.ask(w, gang, found.pods, levels, self._base_nodes(found))
+        ask = asks.ask(w, gang, found.pods, levels, self._base_nodes(found), _reserved(live))
         begin = perf_counter()
         answer = place.place(ask, self.room)
         metrics.PLACE_SECONDS.observe(perf_counter() - begin)
@@ -205,6 +205,9 @@ class Owner:
         annotations = {
             names.ANNOTATION_PLACEMENT: json.dumps(decided, sort_keys=True, separators=(",", ":")),
         }
+        hosts = {p["metadata"]["name"]: p["spec"].get("hostname") or "" for pods in found.pods.values() for p in pods}
+        reserved = {**_reserved(live), **{hosts[name]: node for name, node in decided.items()}}
+        annotations[names.ANNOTATION_RESERVED] = json.dumps(reserved, sort_keys=True, separators=(",", ":"))
         if score is not None:
             annotations[names.ANNOTATION_SCORE] = str(score)
         topology = gangs.topology_name(w)
@@ -310,7 +313,17 @@ class Owner:
 
 
 def _decision(live: raw.Object | None) -> dict[str, str]:
-    text = (((live or {}).get("metadata") or {}).get("annotations") or {}).get(names.ANNOTATION_PLACEMENT)
+    """Return the persisted decision: pod name to node."""
+    return _annotated(live, names.ANNOTATION_PLACEMENT)
+
+
+def _reserved(live: raw.Object | None) -> dict[str, str]:
+    """Return where the gang's pods were last: hostname to node."""
+    return _annotated(live, names.ANNOTATION_RESERVED)
+
+
+def _annotated(live: raw.Object | None, key: str) -> dict[str, str]:
+    text = (((live or {}).get("metadata") or {}).get("annotations") or {}).get(key)
     try:
         loaded = json.loads(text) if text else {}
     except ValueError:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from grovekeeper.api import raw
 from grovekeeper.expand import model, plan, shared, status
 from grovekeeper.kube import errors, resources
-from grovekeeper.reconciler import children, deletion, faults, keys, levels, ownership, statuses, termination
+from grovekeeper.reconciler import children, deletion, faults, keys, levels, ownership, statuses, termination, updates
 from grovekeeper.reconciler.context import SET_RESOURCES, Context, Result
 
 _SHARED = (resources.SERVICE_ACCOUNTS, resources.ROLES, resources.ROLE_BINDINGS, resources.SECRETS)
@@ -86,6 +86,7 @@ async def reconcile_status(ctx: Context, key: keys.Key) -> Result:
     unwell = [] if done else _unwell(ctx.stores.gangs.by_index("set", f"{w.namespace}/{w.name}"))
     if unwell:
         fresh["podGangStatuses"] = unwell
+    await updates.step(ctx, w, fresh)
     settled = bool(stuck) or (done and totals.updated >= w.replicas)
     wait = await statuses.write(ctx, SET_RESOURCES[key.owner_kind], obj, fresh, settled=settled, by_age=True)
     pauses = [pause for pause in (wait, await termination.reconcile(ctx, w)) if pause is not None]

@@ -80,12 +80,33 @@ def place(gang: request.GangAsk, snapshot: Snapshot) -> request.Placement | requ
         return explain.unknown_level(required or missing[0])
     everything = np.array([row for row, name in enumerate(snapshot.node_names()) if name is not None], dtype=np.int64)
     fixed = _fixed_rows(gang, snapshot)
+    again = _back_home(gang, units, search)
+    if again is not None:
+        return again
     whole = Unit([part for unit in units for part in unit.parts], gang.constraint)
     for rows in _candidates(search, whole, everything, fixed):
         for order in _orders(units):
             if _place_units(search, order, rows, gang, snapshot):
                 return _finished(gang, units, search, rows)
     return explain.reasons(gang, whole.parts, search.levels, snapshot)
+
+
+def _back_home(gang: request.GangAsk, units: Sequence[Unit], search: Search) -> request.Placement | None:
+    """Return the placement in which every pod goes where it is nominated, if all of them are and still fit.
+
+    The nodes met the constraints when they were chosen; topology labels do not change under a running gang.
+    """
+    before = search.free.copy()
+    for unit in units:
+        for part in unit.parts:
+            rows = [search.snapshot.row_of(pod.nominated) if pod.nominated else None for pod in part.pods]
+            for row in rows:
+                if row is None or row not in part.allowed or (search.free[row] < part.vector).any():
+                    search.free = before
+                    return None
+                search.free[row] -= part.vector
+    nodes = {pod.name: str(pod.nominated) for group in gang.groups for pod in group.pods}
+    return request.Placement(nodes, (), {}, 1.0) if nodes else None
 
 
 def _units(gang: request.GangAsk, snapshot: Snapshot) -> tuple[list[Unit], request.Reasons | None]:

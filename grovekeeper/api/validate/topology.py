@@ -64,8 +64,10 @@ def check_constraints(found: verdict.Verdict, template: raw.Object, context: ver
     if created and context.topologies is not None and len(used) == 1:
         name = str(next(iter(used)))
         if name not in context.topologies:
-            text = "no such ClusterTopologyBinding: create it first, or name one that exists"
-            found.fault(f"{entries[0].path}.topologyName", "NotFound", text, name)
+            # Git tools apply a binding and the sets that name it together, in any order, and our cache may be a moment
+            # behind: the reconciler says ClusterTopologyNotFound for as long as it is true.
+            text = f"{entries[0].path}.topologyName: no ClusterTopologyBinding {name} yet: packing waits for it"
+            found.warnings.append(text)
         else:
             _check_domains(found, entries, context.topologies[name], name)
 

@@ -1,10 +1,10 @@
-"""Grovekeeper installed on a cluster: what the chart renders, URLs aside, and the components as child processes.
+"""Grovekeeper installed on a cluster of this machine: CRDs, registration, and the components as child processes.
 
-The same for both targets: CRDs, service account, RBAC and webhook configurations come from `helm template`; the
-components run with the service account's token, not as administrators.
+The demo installs on the embedded cluster, the end-to-end suite on both; the components run with the service account's
+token, not as administrators.
 """
 
-import json
+import copy
 import os
 import socket
 import subprocess
@@ -18,15 +18,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
-from ruamel.yaml import YAML
-
+from grovekeeper.api import crds, raw
+from grovekeeper.embedded import registration
 from grovekeeper.runtime.redis_server import EmbeddedRedis
-from tests.controlplane import binaries
 
-ROOT = Path(__file__).parents[2]
-CHART = ROOT / "charts" / "grovekeeper"
-NAMESPACE = "grovekeeper-system"
-Object = dict[str, object]
+NAMESPACE = registration.NAMESPACE
+Object = raw.Object
 
 
 class Cluster(Protocol):
@@ -35,8 +32,11 @@ class Cluster(Protocol):
     url: str
     dir: Path
 
-    def request(self, method: str, path: str, body: object = None) -> dict[str, object]: ...
-    def kubeconfig_for(self, token: str, name: str) -> Path: ...
+    def request(self, method: str, path: str, body: object = None) -> raw.Object:
+        """Make one request as the administrator."""
+
+    def kubeconfig_for(self, token: str, name: str) -> Path:
+        """Write a kubeconfig with a bearer token."""
 
 
 @dataclass(slots=True)
@@ -58,7 +58,6 @@ class Component:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **self.environment},
-                cwd=ROOT,
             )
 
     def stop(self, *, kill: bool = False) -> None:
@@ -100,6 +99,8 @@ class Installation:
     cluster: Cluster
     settings: dict[str, str] = field(default_factory=dict)
     workers: int = 1
+    rendered: list[raw.Object] = field(default_factory=registration.objects)
+    """What the chart renders (RBAC, ConfigMap, webhook configurations), or the built-in registration."""
     components: dict[str, Component] = field(default_factory=dict)
     redis: EmbeddedRedis = field(default_factory=EmbeddedRedis)
 
@@ -134,13 +135,12 @@ class Installation:
 
     def _install(self) -> None:
         port = _free_port()
-        rendered = render()
-        self._apply_all(rendered, port)
+        self._apply_all(self.rendered, port)
         token = self._token()
         kubeconfig = self.cluster.kubeconfig_for(token, "grovekeeper")
-        config = next(o for o in rendered if o["kind"] == "ConfigMap")
+        config = next(o for o in self.rendered if o["kind"] == "ConfigMap")
         path = self.cluster.dir / "settings.yaml"
-        path.write_text(config["data"]["settings.yaml"])  # type: ignore[index]  # a ConfigMap has data
+        path.write_text(config["data"]["settings.yaml"])
         environment = {
             "GROVEKEEPER_REDIS_URL": self.redis.url,
             "GROVEKEEPER_METRICS_BIND": "127.0.0.1",
@@ -168,10 +168,10 @@ class Installation:
             component.wait_ready()
 
     def _apply_all(self, rendered: list[Object], port: int) -> None:
-        for path in sorted((CHART / "crds").glob("*.yaml")):
-            self._create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", json.loads(path.read_text()))
+        for kind in crds.KINDS:
+            self._create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crds.definition(kind))
         self._create("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
-        for obj in rendered:
+        for obj in copy.deepcopy(rendered):
             where = _PATHS.get(str(obj["kind"]))
             if where is None:
                 continue
@@ -203,7 +203,7 @@ class Installation:
             f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/grovekeeper/token",
             {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 7200}},
         )
-        return str(answer["status"]["token"])  # type: ignore[index]  # a TokenRequest has a status
+        return str(answer["status"]["token"])
 
 
 _RBAC = "/apis/rbac.authorization.k8s.io/v1"
@@ -219,25 +219,18 @@ _PATHS = {
 }
 
 
-def render() -> list[Object]:
-    """Return what `helm template` makes of the chart."""
-    command = [str(binaries.ensure("helm")), "template", "grovekeeper", str(CHART), "--namespace", NAMESPACE]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return [obj for obj in YAML(typ="safe").load_all(done.stdout) if obj]
-
-
 def wait_for(check: Callable[[], object], what: str, seconds: float = 30) -> None:
-    """Poll until the check holds; raise AssertionError that says what was waited for."""
+    """Poll until the check holds; raise TimeoutError that says what was waited for."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if check():
             return
         time.sleep(0.1)
-    raise AssertionError(f"waited {seconds} s for {what}")
+    raise TimeoutError(f"waited {seconds} s for {what}")
 
 
 def _point_at(configuration: Object, port: int) -> None:
-    for hook in configuration["webhooks"]:  # type: ignore[attr-defined]  # a list in both kinds
+    for hook in configuration["webhooks"]:
         path = hook["clientConfig"].pop("service")["path"]
         hook["clientConfig"]["url"] = f"https://127.0.0.1:{port}{path}"
 
