@@ -1,6 +1,6 @@
 """Updates: how a changed template reaches running pods, one set replica at a time.
 
-RollingRecreate, as in Grove: within the replica that is being updated every standalone clique gives up its pods that are
+RollingRecreate, as in Grove: within the replica that is being updated every standalone clique gives up pods that are
 not ready at once and its ready ones one by one, every scaling group its replicas likewise; a next one goes only when
 all others are well again. Replicas without any scheduled pod go first, then those below their minimum, then by index.
 OnDelete: templates are passed on, pods are left alone. What to do is a pure function of what is there: an update in the
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from grovekeeper.api import conditions, names, raw
 from grovekeeper.expand import cliques, groups, model, naming, plan, status
 from grovekeeper.kube import resources
-from grovekeeper.reconciler import children
+from grovekeeper.reconciler import children, keys
 from grovekeeper.reconciler.context import Context
 
 Pods = Mapping[str, Sequence[raw.Object]]
@@ -172,7 +172,23 @@ async def step(ctx: Context, w: model.Workload, fresh: raw.Object) -> None:
         chosen = decide(w, replicas, pods)
         await children.together(children.delete(ctx, resources.PODS, pod) for pod in chosen.pods)
         await children.together(children.delete(ctx, resources.PODCLIQUES, clique) for clique in chosen.cliques)
+    await ctx.enqueue(*_behind(w, replicas))
     _progress(w, fresh, replicas, chosen, len(outdated), ctx.clock.stamp())
+
+
+def _behind(w: model.Workload, replicas: Sequence[Replica]) -> list[str]:
+    """Return keys of children that are at the newest template but have not said so: theirs did not change."""
+    found = []
+    for replica in replicas:
+        for clique in replica.cliques:
+            known = (clique.get("status") or {}).get(w.dialect.generation_hash_field)
+            if known not in (None, w.generation_hash) and not _is_old(w, clique):
+                found.append(keys.clique(w.namespace, clique["metadata"]["name"]))
+        for group in replica.groups:
+            known = (group.get("status") or {}).get(w.dialect.generation_hash_field)
+            if known not in (None, w.generation_hash):
+                found.append(keys.group(w.namespace, group["metadata"]["name"]))
+    return found
 
 
 def _replica(ctx: Context, w: model.Workload, index: int) -> Replica:
