@@ -115,7 +115,7 @@ class Outcome:
 class Queue:
     """One named queue. Every method raises redis.RedisError where Redis does not answer."""
 
-    def __init__(self, redis: Redis, name: str, plurals: Iterable[str] = (), lease: float = 120.0) -> None:
+    def __init__(self, redis: Redis, name: str, plurals: Iterable[str] = (), lease: float = 20.0) -> None:
         self._redis = redis
         self.name = name
         self._plurals = ",".join(plurals)

@@ -1,0 +1,60 @@
+"""Both targets of the end-to-end suite, each started once: the embedded cluster and the real control plane."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from grovekeeper.embedded.cluster import EmbeddedCluster
+from grovekeeper.embedded.installation import Installation
+from grovekeeper.embedded.registration import NAMESPACE
+from tests.controlplane import binaries
+from tests.e2e.world import World
+
+TIMEOUT_SECONDS = 150
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Scenarios wait for a cluster: they get more time than unit tests."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(TIMEOUT_SECONDS))
+
+
+TARGETS = [pytest.param("embedded", marks=pytest.mark.embedded), pytest.param("real", marks=pytest.mark.real)]
+
+
+@pytest.fixture(scope="session", params=TARGETS)
+def installed(request: pytest.FixtureRequest) -> Iterator[tuple[Any, Installation]]:
+    """Grovekeeper on a cluster; on the real one exactly as the chart renders it."""
+    with ExitStack() as stack:
+        if request.param == "embedded":
+            cluster: Any = stack.enter_context(EmbeddedCluster())
+            yield cluster, stack.enter_context(Installation(cluster))
+            return
+        from tests.controlplane.initgates import InitGates
+        from tests.controlplane.plane import ControlPlane
+
+        plane = stack.enter_context(ControlPlane())
+        stack.enter_context(InitGates(plane))
+        yield plane, stack.enter_context(Installation(plane, rendered=rendered()))
+
+
+def rendered() -> list[dict[str, Any]]:
+    """Return what `helm template` makes of the chart."""
+    helm = str(binaries.ensure("helm"))
+    command = [helm, "template", "grovekeeper", "charts/grovekeeper", "--namespace", NAMESPACE]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return [obj for obj in YAML(typ="safe").load_all(done.stdout) if obj]
+
+
+@pytest.fixture
+def world(installed: tuple[Any, Installation]) -> Iterator[World]:
+    """A namespace with nodes of its own; nothing is left of it afterwards."""
+    result = World(*installed)
+    yield result
+    result.close()

@@ -1,0 +1,256 @@
+"""The life of a gang on both targets: scaling, termination, startup order, updates, topology, deletion, refusals."""
+
+from typing import Any
+
+import pytest
+
+from tests.e2e.world import World, changed, group, is_ready, is_updated, refused, uids
+
+PCSG = "podcliquescalinggroups"
+
+
+def test_scaling_all_three_levels_up_and_down_keeps_what_stays(world: World) -> None:
+    world.add_nodes(28)
+    world.apply(world.wl2())
+    world.wait_pods(10, 10)
+    first = uids(world.pods())
+    world.scale(PCSG, "w-0-sg-x", 3)
+    world.wait_pods(14, 14)
+    world.scale("podcliques", "w-0-pc-a", 4)
+    world.wait_pods(16, 16)
+    world.scale("podgangsets", "w", 2)
+    world.wait_pods(26, 26)
+    world.scale("podgangsets", "w", 1)
+    world.scale("podcliques", "w-0-pc-a", 2)
+    world.scale(PCSG, "w-0-sg-x", 2)
+    world.wait_pods(10, 10)
+    assert uids(world.pods()) == first
+    names = {s["metadata"]["name"] for s in world.request("GET", world.path("services", group="/api/v1"))["items"]}
+    assert "w-0" in names
+    assert "w-1" not in names
+
+
+def test_a_set_goes_to_zero_and_comes_back(world: World) -> None:
+    world.add_nodes(10)
+    world.apply(world.wl1())
+    world.wait_pods(10, 10)
+    world.scale("podgangsets", "w", 0)
+    world.wait(lambda: not world.pods(), "no pods")
+    world.scale("podgangsets", "w", 1)
+    world.wait_pods(10, 10)
+
+
+def test_an_edit_of_replicas_in_git_reaches_existing_children(world: World) -> None:
+    world.add_nodes(6)
+    obj = world.set([world.clique("pc", 2, 1)])
+    world.apply(obj)
+    world.wait_pods(2, 2)
+    obj["spec"]["template"]["cliques"][0]["spec"]["replicas"] = 4
+    world.apply(obj)
+    world.wait_pods(4, 4)
+
+
+def test_a_deleted_pod_is_replaced_on_the_node_that_it_had(world: World) -> None:
+    world.add_nodes(10)
+    world.apply(world.wl1())
+    world.wait_pods(10, 10)
+    pod = world.pods("pc-a")[0]
+    world.delete_pod(pod["metadata"]["name"])
+    world.wait(lambda: pod["metadata"]["uid"] not in uids(world.pods()) and len(world.pods()) == 10, "a successor")
+    world.wait_pods(10, 10)
+    successor = next(p for p in world.pods() if p["spec"]["hostname"] == pod["spec"]["hostname"])
+    assert successor["spec"]["nodeName"] == pod["spec"]["nodeName"]
+
+
+def test_gt1_a_gang_below_its_minimum_is_replaced_whole_after_the_delay(world: World) -> None:
+    world.add_nodes(10)
+    world.apply(world.wl1())
+    world.wait_pods(10, 10)
+    first = uids(world.pods())
+    node = world.kill(world.pods("pc-a")[0])
+    world.wait_pods(10, 9)
+    breached = lambda: any(  # noqa: E731 - read once below
+        c["type"] == "MinAvailableBreached" and c["status"] == "True"
+        for c in world.request("GET", world.path("podcliques", "w-0-pc-a"))["status"].get("conditions", ())
+    )
+    world.wait(breached, "the breach to be noticed")
+    world.advance(60)
+    world.scale("podcliques", "w-0-pc-a", 2)
+    world.wait(lambda: not first & uids(world.pods()), "every pod of the gang to be replaced", 40)
+    world.cordon(node, False)
+    world.wait_pods(10, 10)
+
+
+def test_gt3_a_loss_above_the_minimum_terminates_nothing(world: World) -> None:
+    world.add_nodes(10)
+    world.apply(world.wl2())
+    world.wait_pods(10, 10)
+    pod = world.pods("pc-a")[0]
+    survivors = uids(world.pods()) - {pod["metadata"]["uid"]}
+    world.kill(pod)
+    world.wait_pods(10, 9)
+    world.advance(60)
+    world.stays(lambda: survivors <= uids(world.pods()), "the survivors stay", 3)
+
+
+@pytest.mark.parametrize("startup", ["CliqueStartupTypeInOrder", "CliqueStartupTypeExplicit"])
+def test_so_cliques_start_in_order(world: World, startup: str) -> None:
+    world.add_nodes(4)
+    late = {"annotations": {"embedded.grovekeeper.io/ready-after": "700ms"}}
+    cliques = [world.clique("first", 2, **late), world.clique("second", 2)]
+    if startup == "CliqueStartupTypeExplicit":
+        cliques[1]["spec"]["startsAfter"] = ["first"]
+    world.apply(world.set(cliques, cliqueStartupType=startup))
+    world.wait(lambda: any(map(is_ready, world.pods("first"))), "the first clique")
+    while not all(map(is_ready, world.pods("first"))):
+        assert not any(map(is_ready, world.pods("second")))
+    world.wait_pods(4, 4)
+
+
+def test_ru7_a_changed_clique_is_rolled_pod_by_pod(world: World) -> None:
+    world.add_nodes(10)
+    obj = world.wl1()
+    world.apply(obj)
+    world.wait_pods(10, 10)
+    others = uids([p for p in world.pods() if not p["metadata"]["labels"]["grove.io/podclique"].endswith("pc-a")])
+    world.apply(changed(obj, "pc-a"))
+
+    def done() -> bool:
+        assert len([p for p in world.pods() if is_ready(p)]) >= 9
+        return all(is_updated(p) and is_ready(p) for p in world.pods("pc-a")) and len(world.pods("pc-a")) == 2
+
+    world.wait(done, "pc-a to be updated", 40)
+    assert others <= uids(world.pods())
+    ended = lambda: (world.get_set("w")["status"].get("rollingUpdateProgress") or {}).get("updateEndedAt")  # noqa: E731
+    world.wait(lambda: world.get_set("w")["status"]["updatedReplicas"] == 1 and ended(), "the end of the update")
+
+
+def test_ru8_a_changed_group_is_rolled_replica_by_replica(world: World) -> None:
+    world.add_nodes(10)
+    obj = world.wl1()
+    world.apply(obj)
+    world.wait_pods(10, 10)
+    world.apply(changed(obj, "pc-b"))
+
+    def done() -> bool:
+        assert len([p for p in world.pods() if is_ready(p)]) >= 10 - 4
+        return all(map(is_updated, world.pods("pc-b"))) and len([p for p in world.pods() if is_ready(p)]) == 10
+
+    world.wait(done, "both replicas to be updated", 40)
+    world.wait(lambda: world.get_set("w")["status"]["updatedReplicas"] == 1, "the set to say so")
+
+
+def test_od1_and_od2_on_delete_leaves_pods_alone_until_somebody_deletes_them(world: World) -> None:
+    world.add_nodes(10)
+    obj = world.wl2(updateStrategy={"type": "OnDelete"})
+    world.apply(obj)
+    world.wait_pods(10, 10)
+    first = uids(world.pods())
+    world.apply(changed(obj, "pc-a"))
+    world.stays(lambda: uids(world.pods()) == first, "no pod is replaced", 3)
+    world.delete_pod(world.pods("pc-a")[0]["metadata"]["name"])
+    world.wait(lambda: len([p for p in world.pods("pc-a") if is_updated(p) and is_ready(p)]) == 1, "one updated pod")
+    world.wait_pods(10, 10)
+
+
+def test_tas_racks_and_blocks_are_honoured_at_every_level(world: World) -> None:
+    levels = [
+        {"domain": domain, "key": f"kubernetes.io/{key}"}
+        for domain, key in (("zone", "zone"), ("block", "block"), ("rack", "rack"), ("host", "hostname"))
+    ]
+    name = f"{world.namespace}-topology"
+    body = {"apiVersion": "grove.io/v1alpha1", "kind": "ClusterTopologyBinding", "metadata": {"name": name}}
+    world.post("/apis/grove.io/v1alpha1/clustertopologybindings", {**body, "spec": {"levels": levels}})
+    world.add_nodes(28)
+    rack: dict[str, Any] = {"topologyConstraint": {"pack": {"required": "rack"}}}
+    cliques = [world.clique("pc-a", 2), world.clique("pc-b", 1), world.clique("pc-c", 3)]
+    obj = world.set(
+        cliques, [group(3, 1, **rack)], topologyConstraint={"topologyName": name, "pack": {"required": "block"}}
+    )
+    world.apply(obj)
+    world.wait_pods(14, 14)
+    place = {n: int(n[-2:]) for n in world.nodes}
+    for gang in {p["metadata"]["labels"]["grove.io/podgang"] for p in world.pods()}:
+        nodes = [p["spec"]["nodeName"] for p in world.pods() if p["metadata"]["labels"]["grove.io/podgang"] == gang]
+        assert len({place[n] // 14 for n in nodes}) == 1
+    for index in range(3):
+        nodes = [
+            p["spec"]["nodeName"]
+            for p in world.pods()
+            if f"-sg-x-{index}-" in p["metadata"]["labels"]["grove.io/podclique"]
+        ]
+        assert len({place[n] // 7 for n in nodes}) == 1
+
+
+def test_a_gang_that_cannot_fit_says_why_and_runs_nothing(world: World) -> None:
+    world.add_nodes(3)
+    world.apply(world.set([world.clique("pc", 5)]))
+    world.wait_pods(5, 0)
+
+    def reason() -> str:
+        gangs = world.request("GET", world.path("podgangs", group="/apis/scheduler.grove.io/v1alpha1"))["items"]
+        listed = [c for g in gangs for c in (g.get("status") or {}).get("conditions") or () if c["type"] == "Scheduled"]
+        return listed[0]["message"] if listed else ""
+
+    world.wait(lambda: "room for 3 of 5" in reason(), "the reason in the gang's condition")
+
+
+def test_cascade_delete_leaves_nothing(world: World) -> None:
+    world.add_nodes(10)
+    world.apply(world.wl1())
+    world.wait_pods(10, 10)
+    world.request("DELETE", world.path("podgangsets", "w"))
+    rbac = "/apis/rbac.authorization.k8s.io/v1"
+    lists = [("podcliques", ""), (PCSG, ""), ("podgangs", "/apis/scheduler.grove.io/v1alpha1"), ("pods", "/api/v1")]
+    lists += [("services", "/api/v1"), ("secrets", "/api/v1"), ("roles", rbac), ("rolebindings", rbac)]
+
+    def left() -> list[str]:
+        return [
+            item["metadata"]["name"]
+            for plural, where in lists
+            for item in world.request("GET", world.path(plural, group=where or "/apis/grove.io/v1alpha1"))["items"]
+            if (item["metadata"].get("labels") or {}).get("app.kubernetes.io/part-of") == "w"
+        ]
+
+    world.wait(lambda: not left(), "everything to go", 30)
+
+
+def test_a_managed_child_cannot_be_changed_by_hand_and_immutable_fields_say_so(world: World) -> None:
+    world.add_nodes(10)
+    obj = world.wl1()
+    world.apply(obj)
+    world.wait_pods(10, 10)
+    merge = "application/merge-patch+json"
+    body = {"spec": {"replicas": 1}}
+    code, text = refused(lambda: world.request("PATCH", world.path("podcliques", "w-0-pc-a"), body, merge))
+    assert code == 403
+    assert "edit w instead" in text
+    obj["spec"]["template"]["cliques"][0]["spec"]["minAvailable"] = 1
+    code, text = refused(lambda: world.apply(obj))
+    assert code == 403
+    assert "spec.template.cliques[0].spec.minAvailable" in text
+    assert "immutable" in text
+
+
+def test_a_restart_of_worker_and_dispatcher_in_the_middle_loses_nothing(world: World) -> None:
+    world.add_nodes(20, cordoned=11)
+    world.apply(world.wl1(replicas=2))
+    world.wait_pods(20, 0)
+    for name in ("worker-0", "dispatcher"):
+        world.installation.components[name].stop(kill=True)
+    world.uncordon(11)
+    for name in ("dispatcher", "worker-0"):
+        world.installation.components[name].start()
+        world.installation.components[name].wait_ready()
+    world.wait_pods(20, 20, 60)
+
+
+def test_an_emptied_redis_loses_nothing(world: World) -> None:
+    import redis
+
+    world.add_nodes(10)
+    client = redis.Redis.from_url(world.installation.redis.url)
+    world.apply(world.wl1())
+    client.flushall()
+    client.close()
+    world.wait_pods(10, 10, 40)

@@ -1,0 +1,217 @@
+"""What a scenario sees: a namespace with nodes of its own on a cluster with Grovekeeper installed."""
+
+import copy
+import itertools
+import time
+import urllib.error
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from grovekeeper.embedded.installation import Installation
+
+Object = dict[str, Any]
+GROVE = "/apis/grove.io/v1alpha1"
+_NUMBERS = itertools.count(1)
+MERGE = "application/merge-patch+json"
+
+
+class World:
+    """One scenario's part of the cluster: pods go only to its nodes, each of which has room for one pod."""
+
+    def __init__(self, cluster: Any, installation: Installation) -> None:
+        self.cluster = cluster
+        self.installation = installation
+        self.namespace = f"e2e-{next(_NUMBERS)}"
+        self.nodes: list[str] = []
+        self.post("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}})
+
+    def post(self, path: str, body: Object) -> Object:
+        return self.request("POST", path, body)
+
+    def request(self, method: str, path: str, body: object = None, content: str = "application/json") -> Object:
+        result: Object = self.cluster.request(method, path, body, content)
+        return result
+
+    def path(self, plural: str, name: str = "", group: str = GROVE) -> str:
+        return f"{group}/namespaces/{self.namespace}/{plural}" + (f"/{name}" if name else "")
+
+    def add_nodes(self, count: int, *, cordoned: int = 0) -> None:
+        """Add nodes of one pod each: 7 a rack, 2 racks a block; the last `cordoned` of them cordoned."""
+        for index in range(count):
+            name = f"{self.namespace}-n{index:02}"
+            offered = {"cpu": "8", "memory": "100Mi", "pods": "20"}
+            labels = {
+                "kubernetes.io/hostname": name,
+                "kubernetes.io/zone": f"{self.namespace}-z",
+                "kubernetes.io/block": f"{self.namespace}-b{index // 14}",
+                "kubernetes.io/rack": f"{self.namespace}-r{index // 7}",
+                "pool": self.namespace,
+            }
+            spec = {"unschedulable": True} if index >= count - cordoned else {}
+            node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}, "spec": spec}
+            self.post("/api/v1/nodes", {**node, "status": {"allocatable": offered, "capacity": offered}})
+            self.nodes.append(name)
+
+    def cordon(self, name: str, on: bool = True) -> None:
+        self.request("PATCH", f"/api/v1/nodes/{name}", {"spec": {"unschedulable": on or None}}, MERGE)
+
+    def uncordon(self, count: int) -> None:
+        """Uncordon this many of the cordoned nodes."""
+        listed = self.request("GET", f"/api/v1/nodes?labelSelector=pool%3D{self.namespace}")["items"]
+        cordoned = [n["metadata"]["name"] for n in listed if n.get("spec", {}).get("unschedulable")]
+        assert len(cordoned) >= count
+        for name in cordoned[:count]:
+            self.cordon(name, False)
+
+    def apply(self, obj: Object) -> None:
+        plural = {"PodGangSet": "podgangsets", "PodCliqueSet": "podcliquesets"}[obj["kind"]]
+        path = f"{self.path(plural, obj['metadata']['name'])}?fieldManager=e2e&force=true"
+        self.request("PATCH", path, obj, "application/apply-patch+yaml")
+
+    def scale(self, plural: str, name: str, replicas: int) -> None:
+        body = {"spec": {"replicas": replicas}}
+        self.request("PATCH", self.path(plural, name) + "/scale", body, MERGE)
+
+    def pods(self, clique: str = "") -> list[Object]:
+        """Return living pods, of one clique by the end of its name where given."""
+        found = self.request("GET", self.path("pods", group="/api/v1"))["items"]
+        alive = [p for p in found if not p["metadata"].get("deletionTimestamp")]
+        alive = [p for p in alive if p.get("status", {}).get("phase") not in ("Failed", "Succeeded")]
+        return [p for p in alive if p["metadata"]["labels"]["grove.io/podclique"].endswith(clique)]
+
+    def delete_pod(self, name: str) -> None:
+        self.request("DELETE", self.path("pods", name, "/api/v1"), {"gracePeriodSeconds": 0})
+
+    def kill(self, pod: Object) -> str:
+        """Cordon the pod's node and delete the pod: its successor finds no room. Return the node."""
+        node: str = pod["spec"]["nodeName"]
+        self.cordon(node)
+        self.delete_pod(pod["metadata"]["name"])
+        return node
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock of Grovekeeper's decisions ahead."""
+        file = self.installation.clock_file
+        now = float(file.read_text()) if file.exists() else 0.0
+        file.write_text(str(now + seconds))
+
+    def get_set(self, name: str, plural: str = "podgangsets") -> Object:
+        return self.request("GET", self.path(plural, name))
+
+    def wait(self, check: Callable[[], object], what: str, seconds: float = 25) -> None:
+        """Poll until the check holds; the error says what is there instead."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if check():
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"waited {seconds} s for {what}; there is:\n{self.picture()}\n{self.installation.logs()}")
+
+    def wait_pods(self, total: int, running: int, seconds: float = 25) -> None:
+        """Wait for this many pods, of which exactly `running` are ready and the others have no node."""
+
+        def there() -> bool:
+            pods = self.pods()
+            return len(pods) == total and len([p for p in pods if is_ready(p)]) == running == len(
+                [p for p in pods if p["spec"].get("nodeName")]
+            )
+
+        self.wait(there, f"{total} pods, {running} of them running", seconds)
+
+    def stays(self, check: Callable[[], object], what: str, seconds: float = 1.5) -> None:
+        """Check that something goes on holding."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            assert check(), f"{what} no longer holds:\n{self.picture()}"
+            time.sleep(0.1)
+
+    def picture(self) -> str:
+        pods = self.request("GET", self.path("pods", group="/api/v1"))["items"]
+        lines = [f"{p['metadata']['name']} {p['status'].get('phase')} {p['spec'].get('nodeName')}" for p in pods]
+        gangs = self.request("GET", self.path("podgangs", group="/apis/scheduler.grove.io/v1alpha1"))["items"]
+        lines += [f"{g['metadata']['name']} {g.get('status')}" for g in gangs]
+        return "\n".join(lines)
+
+    def close(self) -> None:
+        """Delete the sets and wait until nothing of them is left, then the nodes."""
+        for plural in ("podgangsets", "podcliquesets"):
+            for obj in self.request("GET", self.path(plural))["items"]:
+                self.request("DELETE", self.path(plural, obj["metadata"]["name"]))
+        self.wait(lambda: not self.request("GET", self.path("pods", group="/api/v1"))["items"], "all pods to go", 30)
+        for name in self.nodes:
+            self.request("DELETE", f"/api/v1/nodes/{name}")
+
+    def clique(self, name: str, replicas: int, minimum: int | None = None, **more: Any) -> Object:
+        """Return a clique whose pods fill a node each and go to this world's nodes only."""
+        container = {"name": "main", "image": "example.com/app:1", "resources": {"requests": {"memory": "80Mi"}}}
+        pod_spec = {"containers": [container], "nodeSelector": {"pool": self.namespace}}
+        extra = {key: more.pop(key) for key in ("topologyConstraint", "annotations") if key in more}
+        spec = {
+            "roleName": name,
+            "replicas": replicas,
+            "minAvailable": minimum or replicas,
+            "podSpec": pod_spec,
+            **more,
+        }
+        return {"name": name, "spec": spec, **extra}
+
+    def set(
+        self, cliques: Sequence[Object], groups: Sequence[Object] = (), replicas: int = 1, **template: Any
+    ) -> Object:
+        """Return a PodGangSet `w`."""
+        body = {"cliques": list(cliques), "terminationDelay": "10s", **template}
+        if groups:
+            body["podCliqueScalingGroups"] = list(groups)
+        strategy = body.pop("updateStrategy", None)
+        spec: Object = {"replicas": replicas, "template": body}
+        if strategy:
+            spec["updateStrategy"] = strategy
+        metadata = {"name": "w", "namespace": self.namespace}
+        return {"apiVersion": "grove.io/v1alpha1", "kind": "PodGangSet", "metadata": metadata, "spec": spec}
+
+    def wl1(self, **more: Any) -> Object:
+        """Ten pods that are one gang."""
+        cliques = [self.clique("pc-a", 2), self.clique("pc-b", 1), self.clique("pc-c", 3)]
+        return self.set(cliques, [group(2, 2)], **more)
+
+    def wl2(self, **more: Any) -> Object:
+        """Ten pods: a base gang of at least three, a scaled gang of at least two."""
+        cliques = [self.clique("pc-a", 2, 1), self.clique("pc-b", 1, 1), self.clique("pc-c", 3, 1)]
+        return self.set(cliques, [group(2, 1)], **more)
+
+
+def group(replicas: int, minimum: int, **more: Any) -> Object:
+    """Return the scaling group sg-x of pc-b and pc-c."""
+    return {"name": "sg-x", "cliqueNames": ["pc-b", "pc-c"], "replicas": replicas, "minAvailable": minimum, **more}
+
+
+def changed(obj: Object, *cliques: str) -> Object:
+    """Return the set with another environment variable in the containers of some cliques."""
+    result = copy.deepcopy(obj)
+    for clique in result["spec"]["template"]["cliques"]:
+        if clique["name"] in cliques:
+            for container in clique["spec"]["podSpec"]["containers"]:
+                container.setdefault("env", []).append({"name": "UPDATE_TRIGGER", "value": str(next(_NUMBERS))})
+    return result
+
+
+def is_ready(pod: Object) -> bool:
+    conditions = pod.get("status", {}).get("conditions") or ()
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+def is_updated(pod: Object) -> bool:
+    return any(e["name"] == "UPDATE_TRIGGER" for e in pod["spec"]["containers"][0].get("env") or ())
+
+
+def uids(pods: Sequence[Object]) -> set[str]:
+    return {pod["metadata"]["uid"] for pod in pods}
+
+
+def refused(call: Callable[[], object]) -> tuple[int, str]:
+    """Return the code and the text of a refusal."""
+    try:
+        call()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    raise AssertionError("the call was not refused")
