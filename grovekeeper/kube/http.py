@@ -10,6 +10,7 @@ from typing import Protocol
 
 import aiohttp
 import orjson
+from prometheus_client import Counter as Metric
 
 from grovekeeper import __version__
 from grovekeeper.api import raw
@@ -22,6 +23,7 @@ _TYPES = {
     "merge": "application/merge-patch+json",
     "strategic": "application/strategic-merge-patch+json",
 }
+_CALLS = Metric("grovekeeper_kube_requests", "Calls to the API server", ["verb", "resource"])
 _PAGE = 500
 _TRIES = 4
 _SAFE_AGAIN = ("GET", "PUT", "DELETE")
@@ -287,6 +289,7 @@ class HttpClient:
         name = f"{resource.plural}/{subresource}" if subresource else resource.plural
         for attempt in range(_TRIES):
             self.calls[verb or method, name] += 1
+            _CALLS.labels(verb or method, name).inc()
             try:
                 return await self._once(method, path, what, data, query, content)
             except errors.Throttled as error:

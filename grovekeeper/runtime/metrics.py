@@ -17,7 +17,6 @@ CERTIFICATE_EXPIRY = Gauge("grovekeeper_webhook_certificate_expiry_timestamp_sec
 RECONCILES = Counter("controller_runtime_reconcile", "Reconciles by outcome", ["controller", "result"])
 RECONCILE_SECONDS = Histogram("controller_runtime_reconcile_time_seconds", "Time of a reconcile", ["controller"])
 QUEUE_DEPTH = Gauge("workqueue_depth", "Keys that wait", ["name"])
-API_CALLS = Counter("grovekeeper_kube_requests", "Calls to the API server", ["verb", "resource", "code"])
 GANGS_PLACED = Counter("grovekeeper_gangs_placed", "Gangs placed")
 GANGS_WAITING = Gauge("grovekeeper_gangs_waiting", "Gangs that wait for room")
 PLACE_SECONDS = Histogram(
