@@ -8,7 +8,6 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from time import perf_counter
 
 from grovekeeper.api import names, raw
@@ -22,7 +21,8 @@ from grovekeeper.runtime import clock, metrics
 _LOG = logging.getLogger(__name__)
 _HOLD_FROM = 9
 """Gangs of at least this many pods are held by nomination even where nobody competes: patching them takes a while."""
-_SETTLE_SECONDS = 3.0
+_SETTLE_SECONDS = 30.0
+_REST_SECONDS = 3.0
 _RETRY_SECONDS = 60.0
 
 Pods = dict[str, list[raw.Object]]
@@ -49,6 +49,8 @@ class Owner:
     sent: dict[str, float] = field(default_factory=dict)
     """UID of a pod whose gate we removed, to the monotonic time of it."""
     _contended: int = 0
+    _phases: dict[str, tuple[str, float]] = field(default_factory=dict)
+    """UID of a PodGang without a status yet, to its phase and the monotonic time since which it is in it."""
 
     def on_node(self, old: raw.Object | None, new: raw.Object | None) -> None:
         """Keep the snapshot's nodes."""
@@ -295,13 +297,28 @@ class Owner:
         score = (live["metadata"].get("annotations") or {}).get(names.ANNOTATION_SCORE)
         if score is not None:
             fresh["placementScore"] = float(score)
-        age = self.ctx.clock.now() - clock.parse(live["metadata"]["creationTimestamp"])
-        if fresh["phase"] != "Running" and why_not is None and age < timedelta(seconds=_SETTLE_SECONDS):
-            return _SETTLE_SECONDS
+        later = self._later(live, fresh, why_not)
+        if later > 0:
+            return later
         if fresh["phase"] == "Running" and (live.get("status") or {}).get("phase") != "Running":
             await self._refresh_references(found, live)
         await children.write_status(self.ctx, resources.PODGANGS, live, fresh)
         return None
+
+    def _later(self, live: raw.Object, fresh: raw.Object, why_not: str | None) -> float:
+        """Return for how many seconds to put the status off: while all goes well it is written once, when at rest."""
+        old = live.get("status") or {}
+        if why_not is not None or old == fresh or "conditions" in old:
+            return 0.0
+        now = clock.monotonic()
+        phase, since = self._phases.setdefault(live["metadata"]["uid"], (fresh["phase"], now))
+        if phase != fresh["phase"]:
+            since = now
+            self._phases[live["metadata"]["uid"]] = (fresh["phase"], now)
+        if fresh["phase"] == "Running":
+            return max(0.0, _REST_SECONDS - (now - since))
+        age = (self.ctx.clock.now() - clock.parse(live["metadata"]["creationTimestamp"])).total_seconds()
+        return max(0.0, _SETTLE_SECONDS - age)
 
     async def _refresh_references(self, found: Found, live: raw.Object) -> None:
         listed = {ref["name"] for group in live["spec"]["podgroups"] for ref in group["podReferences"]}

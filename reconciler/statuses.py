@@ -6,9 +6,11 @@ from grovekeeper.reconciler import children
 from grovekeeper.reconciler.context import Context
 from grovekeeper.runtime import clock
 
-FIRST_SECONDS = 3.0
+FIRST_SECONDS = 8.0
 """What is coming up gets its first status when it is settled, or when nothing has changed for this long: in a healthy
 start that is one write an object, and writes are the costly part."""
+SHOWN_SECONDS = 3.0
+"""The same for sets, from their creation on: people watch them come up, and there are few."""
 LATEST_SECONDS = 30.0
 """The age at which the first status is written whatever happens."""
 NEXT_SECONDS = 1.0
@@ -16,7 +18,15 @@ _MOST_NOTES = 20_000
 
 
 def pause(
-    old: raw.Object, new: raw.Object, *, settled: bool, waiting: bool, age: float, quiet: float, since_last: float
+    old: raw.Object,
+    new: raw.Object,
+    *,
+    settled: bool,
+    waiting: bool,
+    age: float,
+    quiet: float,
+    since_last: float,
+    first: float = FIRST_SECONDS,
 ) -> float:
     """Return for how many seconds to put a status write off; 0 writes now. Pure.
 
@@ -29,7 +39,7 @@ def pause(
         return 0.0
     if old.get("observedGeneration", -1) < 0:
         latest = LATEST_SECONDS - age
-        return max(0.0, latest if waiting else min(latest, FIRST_SECONDS - quiet))
+        return max(0.0, latest if waiting else min(latest, first - quiet))
     if _words(old) != _words(new):
         return 0.0
     return min(max(0.0, NEXT_SECONDS - since_last), NEXT_SECONDS)
@@ -64,6 +74,7 @@ async def write(
         age=age,
         quiet=age if by_age else _quiet(ctx, uid, status, now.timestamp()),
         since_last=now.timestamp() - ctx.written.get(uid, 0.0),
+        first=SHOWN_SECONDS if by_age else FIRST_SECONDS,
     )
     if wait > 0:
         return wait

@@ -77,6 +77,7 @@ def _ours(
     plane.request("POST", "/apis/grove.io/v1alpha1/namespaces/default/podgangsets", obj)
     selector = "app.kubernetes.io%2Fpart-of%3Dbench"
     result = _watch(plane, selector, replicas * 2, begin, installation)
+    at_ready = _calls(installation) - counted
     path = "/apis/grove.io/v1alpha1/namespaces/default/podgangsets/bench"
     available = lambda: plane.request("GET", path)["status"].get("availableReplicas") == replicas  # type: ignore[attr-defined]  # noqa: E731
     _until(available, "the set to say that all replicas are available", 60)
@@ -84,7 +85,15 @@ def _ours(
     time.sleep(5)  # late status writes belong to the bill
     cpu = {name: cpu_seconds(pid) - before[name] for name, pid in processes.items()}
     memory = {name: peak_mebibytes(pid) for name, pid in processes.items()}
-    return result, cpu, memory, _calls(installation) - counted
+    at_rest = sum(
+        count for (verb, resource), count in (_calls(installation) - counted).items() if _is_write(verb, resource)
+    )
+    print(f"ours: {at_rest / (replicas * 2):.2f} writes per pod at rest, the status of every gang written down")
+    return result, cpu, memory, at_ready
+
+
+def _is_write(verb: str, resource: str) -> bool:
+    return verb in _WRITES and resource != "leases"
 
 
 def _judge(
@@ -105,10 +114,11 @@ def _judge(
     )
     print("peak MiB: " + ", ".join(f"{name} {value:.0f}" for name, value in memory.items()))
     print(f"kube-apiserver used {plane.cpu_seconds('kube-apiserver'):.0f} CPU seconds in the whole run")
+    print("calls until all pods were ready:")
     for (verb, resource), count in sorted(calls.items(), key=lambda entry: -entry[1]):
         if count / pods >= 0.01:
             print(f"  {verb:6} {resource:28} {count / pods:.2f} per pod")
-    writes = sum(count for (verb, resource), count in calls.items() if verb in _WRITES and resource != "leases")
+    writes = sum(count for (verb, resource), count in calls.items() if _is_write(verb, resource))
     measured = {
         "ready_ratio": ours[1] / floor[1],
         "writes_per_pod": writes / pods,
