@@ -10,7 +10,6 @@ VERBS = {
     "check": "Validate manifests, with file and line",
     "expand": "Print every object that manifests become",
     "tree": "Show a set, its gangs, cliques and pods",
-    "place": "Ask where gangs would go on given nodes",
     "demo": "Run the whole path on an embedded cluster",
     "run": "Run a component of Grovekeeper",
 }

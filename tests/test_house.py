@@ -1,0 +1,49 @@
+"""What the papers and the contributing page claim about the house."""
+
+import ast
+import re
+from pathlib import Path
+
+import grovekeeper
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("grovekeeper", "webhooks", "reconciler", "autoscaler", "policies", "tests")
+FORBIDDEN = {"utils", "helpers", "common", "misc", "base", "manager", "data", "process"}
+
+
+def sources() -> list[Path]:
+    found = [path for room in ROOMS for path in (ROOT / room).rglob("*.py")]
+    return [path for path in found if not any(part.is_symlink() for part in path.parents)]
+
+
+def test_no_file_is_longer_than_600_lines_and_none_is_a_junk_drawer() -> None:
+    assert [str(p) for p in sources() if len(p.read_text().splitlines()) > 600] == []
+    assert [str(p) for p in sources() if p.stem in FORBIDDEN] == []
+
+
+def test_init_modules_hold_a_docstring_and_nothing_else_but_the_guard_and_the_version() -> None:
+    for path in sources():
+        if path.name == "__init__.py" and "tests" not in path.parts:
+            rest = ast.parse(path.read_text()).body[1:]
+            assert all(isinstance(node, ast.If | ast.Assign) for node in rest), path
+
+
+def test_the_changelog_begins_with_the_version() -> None:
+    found = re.search(r"^## \[([^\]]+)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert found is not None
+    assert found.group(1) == grovekeeper.__version__
+
+
+def test_the_architecture_page_names_every_room() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    rooms = [
+        path.name for path in (ROOT / "grovekeeper").iterdir() if path.is_dir() and (path / "__init__.py").exists()
+    ]
+    assert [room for room in rooms if f"**{room}**" not in text] == []
+
+
+def test_every_verb_is_in_the_readme_or_the_docs() -> None:
+    from grovekeeper.cli import main
+
+    text = "".join(path.read_text() for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+    assert [verb for verb in main.VERBS if f"grovekeeper {verb}" not in text and f"make {verb}" not in text] == []
