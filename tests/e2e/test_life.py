@@ -62,10 +62,13 @@ def test_a_deleted_pod_is_replaced_on_the_node_that_it_had(world: World) -> None
     assert successor["spec"]["nodeName"] == pod["spec"]["nodeName"]
 
 
+@pytest.mark.slow
 def test_gt1_a_gang_below_its_minimum_is_replaced_whole_after_the_delay(world: World) -> None:
     world.add_nodes(10)
     world.apply(world.wl1())
     world.wait_pods(10, 10)
+    # Only what was seen healthy is ever terminated.
+    world.wait(lambda: world.get_set("w")["status"].get("availableReplicas") == 1, "the set to be available")
     first = uids(world.pods())
     node = world.kill(world.pods("pc-a")[0])
     world.wait_pods(10, 9)
@@ -81,6 +84,7 @@ def test_gt1_a_gang_below_its_minimum_is_replaced_whole_after_the_delay(world: W
     world.wait_pods(10, 10)
 
 
+@pytest.mark.slow
 def test_gt3_a_loss_above_the_minimum_terminates_nothing(world: World) -> None:
     world.add_nodes(10)
     world.apply(world.wl2())
@@ -140,6 +144,7 @@ def test_ru8_a_changed_group_is_rolled_replica_by_replica(world: World) -> None:
     world.wait(lambda: world.get_set("w")["status"]["updatedReplicas"] == 1, "the set to say so")
 
 
+@pytest.mark.slow
 def test_od1_and_od2_on_delete_leaves_pods_alone_until_somebody_deletes_them(world: World) -> None:
     world.add_nodes(10)
     obj = world.wl2(updateStrategy={"type": "OnDelete"})
@@ -232,6 +237,7 @@ def test_a_managed_child_cannot_be_changed_by_hand_and_immutable_fields_say_so(w
     assert "immutable" in text
 
 
+@pytest.mark.slow
 def test_a_restart_of_worker_and_dispatcher_in_the_middle_loses_nothing(world: World) -> None:
     world.add_nodes(20, cordoned=11)
     world.apply(world.wl1(replicas=2))
@@ -242,7 +248,7 @@ def test_a_restart_of_worker_and_dispatcher_in_the_middle_loses_nothing(world: W
     for name in ("dispatcher", "worker-0"):
         world.installation.components[name].start()
         world.installation.components[name].wait_ready()
-    world.wait_pods(20, 20, 60)
+    world.wait_pods(20, 20, 90)
 
 
 def test_an_emptied_redis_loses_nothing(world: World) -> None:

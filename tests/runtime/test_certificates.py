@@ -23,7 +23,7 @@ def test_the_leaf_is_renewed_before_it_ends_under_the_same_authority() -> None:
 
 def test_a_new_authority_is_published_beside_the_old_before_its_leaf_serves() -> None:
     state = certificates.fresh(HOSTS, START)
-    for day in range(60, 281, 30):
+    for day in range(60, 281, 10):
         state = certificates.step(state, HOSTS, START + timedelta(days=day))
     assert state.next_authority is not None
     assert certificates.bundle(state).count(b"BEGIN CERTIFICATE") == 2
