@@ -40,7 +40,8 @@ def fill(capacity: Ints, rows: Ints, count: int, levels: Sequence[Ints]) -> list
     left = count
     open_ = np.ones(len(numbers), dtype=np.bool_)
     while left > 0:
-        chosen = _choose(totals, open_, left)
+        parts = parts_needed(capacity[rows], inverse, levels[1][rows], len(numbers), left) if len(levels) > 1 else None
+        chosen = _choose(totals, open_, left, parts)
         open_[chosen] = False
         part = min(left, int(totals[chosen]))
         inner = fill(capacity, rows[inverse == chosen], part, levels[1:])
@@ -51,11 +52,37 @@ def fill(capacity: Ints, rows: Ints, count: int, levels: Sequence[Ints]) -> list
     return result
 
 
-def _choose(totals: Ints, open_: "np.typing.NDArray[np.bool_]", left: int) -> int:
+def _choose(
+    totals: Ints, open_: "np.typing.NDArray[np.bool_]", left: int, parts: "np.typing.NDArray[np.float64] | None"
+) -> int:
     sufficient = open_ & (totals >= left)
     if sufficient.any():
-        return int(np.where(sufficient, totals, np.iinfo(np.int64).max).argmin())
+        # Fewest domains of the next level first, then the least room to spare.
+        order = totals if parts is None else parts * (int(totals.max()) + 1) + totals
+        return int(np.where(sufficient, order, np.inf).argmin())
     return int(np.where(open_, totals, -1).argmax())
+
+
+def parts_needed(room: Ints, outer: Ints, inner: Ints, count: int, left: int) -> "np.typing.NDArray[np.float64]":
+    """Return for each domain how many domains of the next level `left` pods need there (infinite: too few).
+
+    Largest first is exact for one shape. O(nodes log nodes).
+    """
+    pairs, index = np.unique(outer * (int(inner.max(initial=0)) + 2) + inner + 1, return_inverse=True)
+    totals = np.bincount(index, weights=room, minlength=len(pairs))
+    owner = pairs // (int(inner.max(initial=0)) + 2)
+    order = np.lexsort((-totals, owner))
+    result = np.full(count, np.inf)
+    owners, ordered = owner[order], totals[order]
+    ends = np.append(np.flatnonzero(np.diff(owners)) + 1, len(owners))
+    begin = 0
+    for end in ends:
+        sums = np.cumsum(ordered[begin:end])
+        needed = int(np.searchsorted(sums, left))
+        if needed < len(sums):
+            result[owners[begin]] = needed + 1
+        begin = int(end)
+    return result
 
 
 def _on_nodes(capacity: Ints, rows: Ints, count: int) -> list[tuple[int, int]]:

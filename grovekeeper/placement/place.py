@@ -78,7 +78,7 @@ def place(gang: request.GangAsk, snapshot: Snapshot) -> request.Placement | requ
     required = gang.constraint.required
     if (required and required not in search.levels) or missing:
         return explain.unknown_level(required or missing[0])
-    everything = np.array([row for row, name in enumerate(snapshot.node_names()) if name is not None], dtype=np.int64)
+    everything = snapshot.rows()
     fixed = _fixed_rows(gang, snapshot)
     again = _back_home(gang, units, search)
     if again is not None:
@@ -180,6 +180,9 @@ def _fitting(
     count = int(ids.max(initial=-1)) + 1
     usable = np.ones(count, dtype=np.bool_)
     spare = np.zeros(count, dtype=np.int64)
+    parts = np.zeros(count)
+    below = [search.snapshot.domains(level)[0] for level in search.levels]
+    position = next((i for i, found in enumerate(below) if found is ids), len(below))
     for part in unit.parts:
         capacity = pack.capacities(search.free, part.vector, part.shape.one_per_node)
         mask = np.zeros(len(ids), dtype=np.bool_)
@@ -188,9 +191,11 @@ def _fitting(
         totals = np.bincount(ids[mask], weights=capacity[mask], minlength=count).astype(np.int64)
         usable &= totals >= part.need
         spare += (totals - part.need) * int(part.vector[1:].max(initial=1))
+        if position + 1 < len(below) and mask.any():
+            parts += pack.parts_needed(capacity[mask], ids[mask], below[position + 1][mask], count, part.need)
     near = {int(ids[row]) for row in search.near}
     found = [int(domain) for domain in np.flatnonzero(usable) if not forced or int(domain) in forced]
-    return sorted(found, key=lambda domain: (domain not in near, int(spare[domain]), domain))
+    return sorted(found, key=lambda domain: (domain not in near, parts[domain], int(spare[domain]), domain))
 
 
 def _place_units(search: Search, units: Sequence[Unit], rows: Ints, gang: request.GangAsk, snapshot: Snapshot) -> bool:
@@ -237,11 +242,19 @@ def _place_part(
 
 def _fill(search: Search, part: Part, rows: Ints, count: int) -> list[tuple[int, int]] | None:
     capacity = pack.capacities(search.free, part.vector, part.shape.one_per_node)
-    usable = np.intersect1d(rows, part.allowed, assume_unique=True)
+    usable = _usable(search, part, rows)
     levels = [search.snapshot.domains(key)[0] for key in search.levels]
     found = pack.fill(capacity, usable, count, levels)
     for row, pods in found or ():
         search.free[row] -= pods * part.vector
+    return found
+
+
+def _usable(search: Search, part: Part, rows: Ints) -> Ints:
+    """Return those of the rows that may take the part's pods."""
+    mask = np.zeros(len(search.free), dtype=np.bool_)
+    mask[part.allowed] = True
+    found: Ints = rows[mask[rows]]
     return found
 
 
@@ -288,7 +301,7 @@ def _extras(search: Search, part: Part, rows: Ints) -> list[int]:
     if wanted <= 0:
         return []
     capacity = pack.capacities(search.free, part.vector, part.shape.one_per_node)
-    usable = np.intersect1d(rows, part.allowed, assume_unique=True)
+    usable = _usable(search, part, rows)
     possible = min(wanted, int(capacity[usable].sum()))
     found = _fill(search, part, rows, possible) or []
     return [row for row, pods in found for _ in range(pods)]

@@ -39,6 +39,7 @@ class Snapshot:
         self._charges: dict[str, _Charge] = {}
         self._by_node: dict[str, set[str]] = {}
         self._epoch = 0
+        self._all: tuple[int, Ints] = (-1, np.zeros(0, dtype=np.int64))
         self._masks: dict[int, tuple[int, raw.Object, Mask]] = {}
         self._domains: dict[str, tuple[int, Ints, list[str]]] = {}
         self._requests: dict[str, tuple[raw.Object, shapes.Requests]] = {}
@@ -121,6 +122,13 @@ class Snapshot:
     def node_names(self) -> Sequence[str | None]:
         """Return the node name of each row; None where a row is empty."""
         return self._names
+
+    def rows(self) -> Ints:
+        """Return the rows that hold a node; cached until the nodes change."""
+        if self._all[0] != self._epoch:
+            found = np.flatnonzero(np.fromiter((n is not None for n in self._nodes), np.bool_, len(self._nodes)))
+            self._all = (self._epoch, found.astype(np.int64))
+        return self._all[1]
 
     def row_of(self, name: str) -> int | None:
         """Return the row of a node."""

@@ -81,7 +81,10 @@ def engine(c: Case) -> tuple[dict[str, str] | None, float]:
 
 
 def judge(c: Case) -> int | None:
-    """Return the fewest racks that can hold the gang within its level, proven by CP-SAT; None where it cannot fit."""
+    """Return blocks plus racks of the best answer, proven by CP-SAT; None where the gang cannot fit.
+
+    Best is fewest blocks, then fewest racks: domains are counted from the top.
+    """
     racks: dict[int, int] = {}
     for index, free in enumerate(c.free):
         racks[index // c.shape.rack] = racks.get(index // c.shape.rack, 0) + free // c.gpus
@@ -91,22 +94,27 @@ def judge(c: Case) -> int | None:
     model.add(sum(pods.values()) == c.pods)
     for r, room in racks.items():
         model.add(pods[r] <= room * used[r])
+    blocks = {b: model.new_bool_var(f"b{b}") for b in {r // c.shape.block for r in racks}}
+    for r in racks:
+        model.add_implication(used[r], blocks[r // c.shape.block])
     groups = {"rack": 1, "block": c.shape.block}.get(c.required or "")
     if groups:
         chosen = {g: model.new_bool_var(f"g{g}") for g in {r // groups for r in racks}}
         model.add_exactly_one(chosen.values())
         for r in racks:
             model.add_implication(used[r], chosen[r // groups])
-    model.minimize(sum(used.values()))
+    model.minimize(1000 * sum(blocks.values()) + sum(used.values()))
     solver = cp_model.CpSolver()
     solver.parameters.max_time_in_seconds = 5
     solver.parameters.num_workers = 1
     answer = solver.solve(model)
-    return round(solver.objective_value) if answer == cp_model.OPTIMAL else None
+    if answer != cp_model.OPTIMAL:
+        return None
+    return round(solver.objective_value) // 1000 + round(solver.objective_value) % 1000
 
 
 def check(c: Case, found: dict[str, str]) -> int:
-    """Check a placement on its own terms and return the racks used; raises AssertionError."""
+    """Check a placement on its own terms and return blocks plus racks used; raises AssertionError."""
     load: dict[int, int] = {}
     for where in found.values():
         load[int(where[1:])] = load.get(int(where[1:]), 0) + c.gpus
@@ -117,7 +125,7 @@ def check(c: Case, found: dict[str, str]) -> int:
         assert len(racks) == 1
     if c.required == "block":
         assert len({r // c.shape.block for r in racks}) == 1
-    return len(racks)
+    return len({r // c.shape.block for r in racks}) + len(racks)
 
 
 def quality(cases: int) -> dict[str, float]:
