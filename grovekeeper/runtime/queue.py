@@ -160,9 +160,16 @@ class Queue:
         return waiting
 
     async def next_due(self) -> float | None:
-        """Return seconds until the next key is due (0 or less: now), or None for an empty queue."""
-        first = await self._redis.zrange(self._keys[0], 0, 0, withscores=True)
-        return None if not first else float(first[0][1]) / 1000 - time()
+        """Return seconds until there is something to take (0 or less: now), or None where there is nothing at all.
+
+        That is the next key that is due, or the next one whose worker counts as dead: without the latter nobody would
+        be woken to take over the keys of a worker that died with all of them.
+        """
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.zrange(self._keys[0], 0, 0, withscores=True)
+            pipe.zrange(self._keys[2], 0, 0, withscores=True)
+            first = [float(entries[0][1]) for entries in await pipe.execute() if entries]
+        return min(first) / 1000 - time() if first else None
 
 
 def _floors(text: str) -> dict[str, int]:

@@ -127,7 +127,11 @@ class World:
 
     def picture(self) -> str:
         pods = self.request("GET", self.path("pods", group="/api/v1"))["items"]
-        lines = [f"{p['metadata']['name']} {p['status'].get('phase')} {p['spec'].get('nodeName')}" for p in pods]
+        lines = [
+            f"{p['metadata']['name']} {p['status'].get('phase')} {p['spec'].get('nodeName')} "
+            f"{'gated' if p['spec'].get('schedulingGates') else ''} {p['metadata'].get('deletionTimestamp', '')}"
+            for p in pods
+        ]
         gangs = self.request("GET", self.path("podgangs", group="/apis/scheduler.grove.io/v1alpha1"))["items"]
         lines += [f"{g['metadata']['name']} {g.get('status')}" for g in gangs]
         return "\n".join(lines)
