@@ -20,8 +20,12 @@ def ask(
     levels: Mapping[str, str],
     near: Sequence[str],
     reserved: Mapping[str, str],
+    avoid: Sequence[str] = (),
 ) -> request.GangAsk:
-    """Return the request for the pods that are still gated; those that have a node (or a pin) are fixed."""
+    """Return the request for the pods that are still gated; those that have a node (or a pin) are fixed.
+
+    `near` is the base gang's nodes, `reserved` maps hostnames to where they were last, `avoid` names nodes to keep off.
+    """
     groups = []
     fixed: dict[str, tuple[str, str]] = {}
     priority = 0
@@ -37,7 +41,7 @@ def ask(
             if node:
                 fixed[pod["metadata"]["name"]] = (member.fqn, node)
             elif plan.gated(pod):
-                waiting.append(_pod(pod, reserved))
+                waiting.append(_pod(pod, reserved, avoid))
         groups.append(
             request.GroupAsk(member.fqn, tuple(waiting), member.minimum, _constraint(member.template.pack, levels))
         )
@@ -57,12 +61,12 @@ def ask(
     )
 
 
-def _pod(pod: raw.Object, reserved: Mapping[str, str]) -> request.PodAsk:
+def _pod(pod: raw.Object, reserved: Mapping[str, str], avoid: Sequence[str]) -> request.PodAsk:
     metadata = pod["metadata"]
     return request.PodAsk(
         metadata["name"],
         metadata["uid"],
-        pod["spec"],
+        pins.avoiding(pod["spec"], avoid) if avoid else pod["spec"],
         metadata.get("labels") or {},
         (pod.get("status") or {}).get("nominatedNodeName") or reserved.get(pod["spec"].get("hostname") or ""),
     )

@@ -75,7 +75,8 @@ def on_pod(old: raw.Object | None, new: raw.Object | None) -> Keyed:
     if labels.get(names.LABEL_MANAGED_BY) == names.MANAGED_BY and names.LABEL_PODCLIQUE in labels:
         found.append((keys.clique(metadata["namespace"], labels[names.LABEL_PODCLIQUE]), 0.0))
         found += _gang_keys(metadata)
-    if obj["spec"].get("nodeName") and (new is None or plan.finished(new)):
+    if (new is None or plan.finished(new)) and (obj["spec"].get("nodeName") or found):
+        # A pod of ours without a node may have had room kept for it.
         found.append((keys.ROOM, _ROOM_DELAY))
     return found
 
@@ -208,9 +209,9 @@ class Dispatcher:
         self._ctx = ctx
         self._redis = redis
         self._wake = wake
-        self._pending: dict[str, queue.Addition] = {}
+        self._pending: dict[tuple[str, str], queue.Addition] = {}
+        """By key and kind: a worker must have seen every kind that made the key dirty."""
         self._some = asyncio.Event()
-        self._resync_due = True
         self.trouble: str | None = None
         for each in informers:
             self._follow(each)
@@ -241,12 +242,12 @@ class Dispatcher:
         self._put(queue.Addition(keys.ROOM, _ROOM_DELAY))
 
     def _put(self, addition: queue.Addition) -> None:
-        known = self._pending.get(addition.key)
+        mark = addition.key, addition.plural
+        known = self._pending.get(mark)
         if known is not None:
-            version = max(known.version, addition.version) if known.plural == addition.plural else addition.version
-            plural = addition.plural or known.plural
-            addition = queue.Addition(addition.key, min(known.delay, addition.delay), plural, version)
-        self._pending[addition.key] = addition
+            delay, version = min(known.delay, addition.delay), max(known.version, addition.version)
+            addition = queue.Addition(addition.key, delay, addition.plural, version)
+        self._pending[mark] = addition
         self._some.set()
 
     def resync(self) -> None:
@@ -278,9 +279,8 @@ class Dispatcher:
                 self.trouble = None
             except RedisError as error:
                 for addition in batch.values():
-                    self._pending.setdefault(addition.key, addition)
+                    self._put(addition)
                 self._report(error)
-                self._some.set()
                 await asyncio.sleep(1.0)
 
     async def _pump(self) -> None:

@@ -13,8 +13,8 @@ from time import perf_counter
 from grovekeeper.api import names, raw
 from grovekeeper.expand import gangs, model, plan
 from grovekeeper.kube import errors, resources
-from grovekeeper.placement import place, request, snapshot
-from grovekeeper.reconciler import asks, children, gangstatus, keys, pins
+from grovekeeper.placement import place, request, shape, snapshot
+from grovekeeper.reconciler import asks, children, decisions, gangstatus, keys, pins
 from grovekeeper.reconciler.context import Context, Result
 from grovekeeper.runtime import clock, metrics
 
@@ -24,6 +24,9 @@ _HOLD_FROM = 9
 _SETTLE_SECONDS = 30.0
 _REST_SECONDS = 3.0
 _RETRY_SECONDS = 60.0
+_REFUSED_SECONDS = 300.0
+"""For how long a gang keeps away from a node that the scheduler refused to it after we had chosen it."""
+_BUSY_SECONDS = 0.1
 
 Pods = dict[str, list[raw.Object]]
 
@@ -48,7 +51,13 @@ class Owner:
     """Key of a gang that does not fit, to the reason."""
     sent: dict[str, float] = field(default_factory=dict)
     """UID of a pod whose gate we removed, to the monotonic time of it."""
+    refused: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Key of a gang, to the nodes that it keeps away from, to the monotonic time until which it does."""
     _contended: int = 0
+    _whole: set[str] = field(default_factory=set)
+    """Keys of gangs that were seen whole; their status says so only after a while."""
+    _busy: set[str] = field(default_factory=set)
+    """Keys of gangs that are being attended to: the key `room` and a gang's own may come at the same time."""
     _phases: dict[str, tuple[str, float]] = field(default_factory=dict)
     """UID of a PodGang without a status yet, to its phase and the monotonic time since which it is in it."""
 
@@ -61,25 +70,51 @@ class Owner:
 
     def on_pod(self, old: raw.Object | None, new: raw.Object | None) -> None:
         """Keep the snapshot's pods, and count pods of others that look for a node."""
-        self._contended += _competes(new) - _competes(old)
+        self._contended += decisions.competes(new) - decisions.competes(old)
         if new is not None:
             self.room.upsert_pod(new)
         elif old is not None:
             self.room.remove_pod(old["metadata"]["uid"])
             self.sent.pop(old["metadata"]["uid"], None)
 
+    def recover(self) -> None:
+        """Begin an ownership: what any owner has decided and nobody has bound yet takes room before anything else."""
+        self.room.forget_all()
+        self.waiting.clear()
+        for live in self.ctx.stores.gangs.all():
+            metadata = live["metadata"]
+            decided = decisions.placement(live)
+            for pod in self.ctx.stores.pods.by_index("gang", f"{metadata['namespace']}/{metadata['name']}"):
+                node = decided.get(pod["metadata"]["name"])
+                if node is not None and plan.alive(pod) and not pod["spec"].get("nodeName"):
+                    self.room.assume(pod["metadata"]["uid"], pod["spec"], node)
+
     async def reconcile(self, key: keys.Key) -> Result:
         """Look at one gang, or (key `room`) at all that wait."""
         if key.kind == keys.ROOM:
-            waiting = [keys.parse(text) for text in self.waiting]
-            for each in sorted(filter(None, map(self._find, waiting)), key=_order):
-                await self._attend(each)
+            await self._try_waiting()
             return Result()
         found = self._find(key)
         if found is None:
             self.waiting.pop(str(key), None)
+            self.refused.pop(str(key), None)
+            self._whole.discard(str(key))
             return Result()
         return await self._attend(found)
+
+    async def _try_waiting(self) -> None:
+        """Try all that wait, in their order; one that fails does not stop the others and comes again by itself."""
+        found = {text: each for text in self.waiting if (each := self._find(keys.parse(text))) is not None}
+        order = {text: decisions.order(one.pods, one.gang.base, one.gang.name) for text, one in found.items()}
+        for key in sorted(found, key=order.__getitem__):
+            each = self._find(keys.parse(key))  # the ones before took their time
+            try:
+                again = (await self._attend(each)).requeue_after if each is not None else None
+            except errors.KubeError as error:
+                _LOG.warning("%s", error, extra={"key": key})
+                again = 1.0
+            if again is not None:
+                await self.ctx.enqueue(key, delay=again)
 
     def _find(self, key: keys.Key) -> Found | None:
         """Return the gang by its name, if its set still wants it. O(cliques of the set replica)."""
@@ -112,6 +147,15 @@ class Owner:
 
     async def _attend(self, found: Found) -> Result:
         key = keys.gang(found.w.namespace, found.gang.name)
+        if key in self._busy:
+            return Result(_BUSY_SECONDS)
+        self._busy.add(key)
+        try:
+            return await self._step(key, found)
+        finally:
+            self._busy.discard(key)
+
+    async def _step(self, key: str, found: Found) -> Result:
         living = {fqn: [pod for pod in pods if plan.alive(pod)] for fqn, pods in found.pods.items()}
         gated = [pod for pods in living.values() for pod in pods if plan.gated(pod)]
         missing = gangs.missing(found.gang, {fqn: len(pods) for fqn, pods in living.items()})
@@ -123,7 +167,8 @@ class Owner:
         else:
             self.waiting[key] = why_not
         metrics.GANGS_WAITING.set(len(self.waiting))
-        again = await self._unwind(found)
+        self._note_whole(key, found)
+        again = await self._unwind(key, found)
         later = await self._write_status(found, why_not)
         await self._wake_scaled(found)
         waits = [seconds for seconds in (again, later, _RETRY_SECONDS if why_not else None) if seconds is not None]
@@ -154,13 +199,17 @@ class Owner:
         """Decide and carry out; return why not, or None."""
         w, gang = found.w, found.gang
         live = self.ctx.stores.gangs.get(w.namespace, gang.name)
-        decided = _decision(live)
-        if all(pod["metadata"]["name"] in decided for pod in gated) and self._still_there(gated, decided):
+        decided = decisions.placement(live)
+        avoid = self._avoided(keys.gang(w.namespace, gang.name))
+        if self._stands(gated, decided, avoid):
             await self._carry_out(gated, decided)
             return None
+        for pod in gated:
+            # What was decided for them before no longer counts, and must not be in their own way.
+            self.room.remove_pod(pod["metadata"]["uid"])
         topology = gangs.topology_name(w)
         levels = asks.levels_of(self.ctx.stores.topologies.get(None, topology) if topology else None)
-        ask = asks.ask(w, gang, found.pods, levels, self._base_nodes(found), _reserved(live))
+        ask = asks.ask(w, gang, found.pods, levels, self._base_nodes(found), decisions.reserved(live), avoid)
         begin = perf_counter()
         answer = place.place(ask, self.room)
         metrics.PLACE_SECONDS.observe(perf_counter() - begin)
@@ -191,9 +240,29 @@ class Owner:
         pods = self._pods(found.w.namespace, found.gang.base)
         return [pod["spec"]["nodeName"] for group in pods.values() for pod in group if pod["spec"].get("nodeName")]
 
-    def _still_there(self, gated: Sequence[raw.Object], decided: Mapping[str, str]) -> bool:
-        nodes = (self.ctx.stores.nodes.get(None, decided[pod["metadata"]["name"]]) for pod in gated)
-        return all(node is not None and not (node.get("spec") or {}).get("unschedulable") for node in nodes)
+    def _avoided(self, key: str) -> list[str]:
+        now = clock.monotonic()
+        kept = {node: until for node, until in self.refused.get(key, {}).items() if until > now}
+        if not kept:
+            self.refused.pop(key, None)
+        return sorted(kept)
+
+    def _stands(self, gated: Sequence[raw.Object], decided: Mapping[str, str], avoid: Sequence[str]) -> bool:
+        """Return whether all these pods have been decided about, and their nodes still take them and have the room.
+
+        A successor may have the name of a pod that is gone: its room may be gone, and its template another one.
+        """
+        for pod in gated:
+            name = decided.get(pod["metadata"]["name"])
+            node = self.ctx.stores.nodes.get(None, name) if name is not None and name not in avoid else None
+            if node is None or shape.refusal(pod["spec"], node) is not None:
+                return False
+        for pod in gated:
+            self.room.assume(pod["metadata"]["uid"], pod["spec"], decided[pod["metadata"]["name"]])
+        return self._has_room(gated, decided)
+
+    def _has_room(self, pods: Sequence[raw.Object], nodes: Mapping[str, str]) -> bool:
+        return all(self.room.holds(pod["spec"], nodes[pod["metadata"]["name"]]) for pod in pods)
 
     async def _write_gang(
         self, found: Found, levels: Mapping[str, str], nodes: Mapping[str, str], score: float | None = None
@@ -203,12 +272,12 @@ class Owner:
         references = {fqn: [p["metadata"]["name"] for p in pods if plan.alive(p)] for fqn, pods in found.pods.items()}
         alive = {name for listed in references.values() for name in listed}
         live = self.ctx.stores.gangs.get(w.namespace, gang.name)
-        decided = {name: node for name, node in {**_decision(live), **nodes}.items() if name in alive}
+        decided = {name: node for name, node in {**decisions.placement(live), **nodes}.items() if name in alive}
         annotations = {
             names.ANNOTATION_PLACEMENT: json.dumps(decided, sort_keys=True, separators=(",", ":")),
         }
         hosts = {p["metadata"]["name"]: p["spec"].get("hostname") or "" for pods in found.pods.values() for p in pods}
-        reserved = {**_reserved(live), **{hosts[name]: node for name, node in decided.items()}}
+        reserved = {**decisions.reserved(live), **{hosts[name]: node for name, node in decided.items()}}
         annotations[names.ANNOTATION_RESERVED] = json.dumps(reserved, sort_keys=True, separators=(",", ":"))
         if score is not None:
             annotations[names.ANNOTATION_SCORE] = str(score)
@@ -222,6 +291,8 @@ class Owner:
         policy = self.ctx.settings.reconcile.hold
         if policy == "always" or (policy == "contended" and (len(pods) >= _HOLD_FROM or self._contended > 0)):
             await children.together(self._nominate(pod, nodes[pod["metadata"]["name"]]) for pod in pods)
+            if not self._has_room(pods, nodes):
+                raise errors.Conflict("somebody took the room while it was being held: placing again")
         await children.together(self._release(pod, nodes[pod["metadata"]["name"]]) for pod in pods)
 
     async def _nominate(self, pod: raw.Object, node: str) -> None:
@@ -257,30 +328,28 @@ class Owner:
         self.sent[metadata["uid"]] = clock.monotonic()
         self.ctx.stores.pods.observe(stored)
 
-    async def _unwind(self, found: Found) -> float | None:
-        """Take back pods that were released and not bound in time; return seconds until the next time runs out.
+    def _note_whole(self, key: str, found: Found) -> None:
+        if gangstatus.scheduled(found.gang, found.pods):
+            self._whole.add(key)
+        elif not any(pod["spec"].get("nodeName") for pods in found.pods.values() for pod in pods if plan.alive(pod)):
+            self._whole.discard(key)
 
-        A gang that was never whole is unwound whole, so that a part of it does not sit on nodes; of one that was, only
-        the pods that found no room are replaced.
-        """
+    async def _unwind(self, key: str, found: Found) -> float | None:
+        """Take back pods that were released and not bound in time; return seconds until the next time runs out."""
         patience = self.ctx.settings.reconcile.bind_timeout_seconds
-        loose = [
-            pod
-            for pods in found.pods.values()
-            for pod in pods
-            if plan.alive(pod) and not plan.gated(pod) and not pod["spec"].get("nodeName")
-        ]
+        loose = decisions.loose(found.pods)
         if not loose:
             return None
         now = clock.monotonic()
         left = min(patience - (now - self.sent.setdefault(pod["metadata"]["uid"], now)) for pod in loose)
         if left > 0:
             return left + 0.1
-        live = self.ctx.stores.gangs.get(found.w.namespace, found.gang.name)
-        whole = _was_scheduled(live)
-        doomed = (
-            loose if whole else [p for pods in found.pods.values() for p in pods if plan.alive(p) and not plan.gated(p)]
-        )
+        live = self.ctx.stores.gangs.get(found.w.namespace, found.gang.name) or {}
+        was_whole = key in self._whole or gangstatus.was_whole(live.get("status") or {})
+        doomed = decisions.doomed(found.pods, was_whole=was_whole)
+        avoid = dict.fromkeys(decisions.refused_nodes(loose), now + _REFUSED_SECONDS)
+        if avoid:
+            self.refused.setdefault(key, {}).update(avoid)
         text = f"{found.gang.name}: {len(loose)} pods were not bound in {patience:.0f} s; {len(doomed)} are replaced"
         self.ctx.events.warning(found.w.raw, "GangUnbound", text, self.ctx.clock.stamp())
         for pod in doomed:
@@ -327,43 +396,3 @@ class Owner:
             topology = gangs.topology_name(found.w)
             levels = asks.levels_of(self.ctx.stores.topologies.get(None, topology) if topology else None)
             await self._write_gang(found, levels, {})
-
-
-def _decision(live: raw.Object | None) -> dict[str, str]:
-    """Return the persisted decision: pod name to node."""
-    return _annotated(live, names.ANNOTATION_PLACEMENT)
-
-
-def _reserved(live: raw.Object | None) -> dict[str, str]:
-    """Return where the gang's pods were last: hostname to node."""
-    return _annotated(live, names.ANNOTATION_RESERVED)
-
-
-def _annotated(live: raw.Object | None, key: str) -> dict[str, str]:
-    text = (((live or {}).get("metadata") or {}).get("annotations") or {}).get(key)
-    try:
-        loaded = json.loads(text) if text else {}
-    except ValueError:
-        return {}
-    return loaded if isinstance(loaded, dict) else {}
-
-
-def _was_scheduled(live: raw.Object | None) -> bool:
-    listed = ((live or {}).get("status") or {}).get("conditions") or ()
-    return any(entry["type"] == gangstatus.SCHEDULED and entry["status"] == "True" for entry in listed)
-
-
-def _order(found: Found) -> tuple[int, bool, str, str]:
-    """Return the order in which waiting gangs are tried: priority, base gangs first, age, name."""
-    pods = [pod for group in found.pods.values() for pod in group]
-    priority = max((pod["spec"].get("priority") or 0 for pod in pods), default=0)
-    created = min((pod["metadata"].get("creationTimestamp", "") for pod in pods), default="")
-    return -priority, found.gang.base is not None, created, found.gang.name
-
-
-def _competes(pod: raw.Object | None) -> int:
-    """Return 1 for a pod of others that waits for a node and could take one that we have chosen."""
-    if pod is None or pod["spec"].get("nodeName") or pod["spec"].get("schedulingGates") or not plan.alive(pod):
-        return 0
-    labels = pod["metadata"].get("labels") or {}
-    return 0 if labels.get(names.LABEL_MANAGED_BY) == names.MANAGED_BY else 1

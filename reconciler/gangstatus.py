@@ -7,6 +7,8 @@ from grovekeeper.expand import gangs, plan
 
 SCHEDULED = "Scheduled"
 READY = "Ready"
+MEMBERS_LOST = "MembersLost"
+"""Reason of Scheduled=False of a gang that had its whole minimum on nodes and still has a part of it there."""
 
 
 def counts(gang: gangs.Gang, pods: Mapping[str, Sequence[raw.Object]], test: str) -> tuple[int, int]:
@@ -25,6 +27,12 @@ def scheduled(gang: gangs.Gang, pods: Mapping[str, Sequence[raw.Object]]) -> boo
     return have >= need
 
 
+def was_whole(status: raw.Object) -> bool:
+    """Return whether a PodGang's status says that the minimum had its nodes, and has not lost all of them since."""
+    found = conditions.find(status.get("conditions"), SCHEDULED)
+    return found is not None and (found["status"] == "True" or found.get("reason") == MEMBERS_LOST)
+
+
 def status(
     old: raw.Object, gang: gangs.Gang, pods: Mapping[str, Sequence[raw.Object]], why_not: str | None, now: str
 ) -> raw.Object:
@@ -38,7 +46,8 @@ def status(
             SCHEDULED, True, "Placed", f"{placed} of {need} pods have a node", now
         )
     else:
-        reason = "Unschedulable" if why_not else "Waiting"
+        lost = placed > 0 and was_whole(old)
+        reason = MEMBERS_LOST if lost else "Unschedulable" if why_not else "Waiting"
         text = why_not or (", ".join(missing) if missing else f"{placed} of {need} pods have a node")
         scheduled_condition = conditions.condition(SCHEDULED, False, reason, text[:1024], now)
     return {

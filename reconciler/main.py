@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import redis as sync_redis
-from celery import Celery
+from celery import Celery, signals
 from redis.asyncio import Redis
 
 from grovekeeper.kube import events, informer, lease
@@ -92,6 +92,11 @@ def run_worker(settings: configuration.Settings, kubeconfig: Path | None, queues
     app = worker.application(url)
     loop = worker.Loop()
     state = _Worker(settings, kubeconfig, app, queues)
+
+    def finish(**_: object) -> None:
+        state.stopping = True
+
+    signals.worker_shutting_down.connect(finish, weak=False)
     name = f"grovekeeper-{os.getpid()}@{socket.gethostname()}"
     loop.call(state.start(name))
 
@@ -134,6 +139,8 @@ class _Worker:
         self._jobs: list[asyncio.Task[None]] = []
         self._one_at_a_time = asyncio.Lock()
         self._leading = False
+        self.stopping = False
+        """Finish the batch and take no other: the process is about to end."""
 
     async def start(self, name: str) -> None:
         """Fill the caches, then serve health and stand for election."""
@@ -149,14 +156,18 @@ class _Worker:
             self._settings.metrics_bind, self._settings.metrics_port, self._process.group.problems
         )
         self._jobs.append(asyncio.create_task(ctx.events.run()))
-        self._reconcile = worker.Drain(ctx, ctx.work, self._process.redis, partial(worker.reconcile, ctx))
-        self._placement = worker.Drain(ctx, ctx.placement, self._process.redis, self._owner.reconcile)
+        redis = self._process.redis
+        self._reconcile = worker.Drain(ctx, ctx.work, redis, partial(worker.reconcile, ctx), lambda: not self.stopping)
+        self._placement = worker.Drain(
+            ctx, ctx.placement, redis, self._owner.reconcile, lambda: self._leading and not self.stopping
+        )
         if worker.PLACE in self._queues:
             election = self._process.election("grovekeeper-placement")
             self._jobs.append(asyncio.create_task(election.run(self._lead)))
 
     async def _lead(self) -> None:
         """Own placement: listen to its queue, and begin by driving forward what the last owner left behind."""
+        self._owner.recover()
         self._leading = True
         await asyncio.to_thread(self._listen, on=True)
         try:

@@ -1,5 +1,7 @@
 """The one patch that carries a decision out on a pod: pin it to its node and remove our gate."""
 
+from collections.abc import Sequence
+
 from grovekeeper.api import names, patch, raw
 
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
@@ -31,6 +33,18 @@ def pinned_to(pod: raw.Object) -> str | None:
             if field["key"] == "metadata.name" and field["operator"] == "In" and len(field["values"]) == 1:
                 return str(field["values"][0])
     return None
+
+
+def avoiding(spec: raw.Object, nodes: Sequence[str]) -> raw.Object:
+    """Return a copy of a pod's spec that keeps off these nodes; for the placement engine, never for the API server."""
+    fields = [{"key": "metadata.name", "operator": "NotIn", "values": list(nodes)}]
+    affinity = spec.get("affinity") or {}
+    node_affinity = affinity.get("nodeAffinity") or {}
+    terms = (node_affinity.get(_REQUIRED) or {}).get("nodeSelectorTerms") or [{}]
+    selector = {
+        "nodeSelectorTerms": [{**term, "matchFields": [*(term.get("matchFields") or ()), *fields]} for term in terms]
+    }
+    return {**spec, "affinity": {**affinity, "nodeAffinity": {**node_affinity, _REQUIRED: selector}}}
 
 
 def _affinity(affinity: raw.Object | None, node: str) -> list[raw.PatchOp]:

@@ -18,6 +18,7 @@ from grovekeeper.runtime import metrics, queue
 
 _LOG = logging.getLogger(__name__)
 _FLOOR_SECONDS = 2.0
+_BEHIND_SECONDS = 0.2
 RECONCILE, PLACE = "reconcile", "placement"
 TASKS = {RECONCILE: "grovekeeper.reconcile", PLACE: "grovekeeper.place"}
 
@@ -75,18 +76,25 @@ class Drain:
     """Takes keys from one queue in batches and reconciles them side by side until nothing is due."""
 
     def __init__(
-        self, ctx: Context, work: queue.Queue, redis: Redis, handle: Callable[[keys.Key], Awaitable[Result]]
+        self,
+        ctx: Context,
+        work: queue.Queue,
+        redis: Redis,
+        handle: Callable[[keys.Key], Awaitable[Result]],
+        may_go_on: Callable[[], bool] = lambda: True,
     ) -> None:
         self._ctx = ctx
         self._queue = work
         self._redis = redis
         self._handle = handle
+        self._may_go_on = may_go_on
+        """Asked before each batch: no while the process is shutting down, or once a Lease is lost."""
 
     async def run(self) -> None:
         """Work until the queue has nothing due; trouble with Redis ends the drain, the next wake-up starts another."""
         try:
             await self._redis.delete(awake_key(self._queue.name))
-            while True:
+            while self._may_go_on():
                 items = await self._queue.take(self._ctx.settings.reconcile.batch)
                 if not items:
                     return
@@ -96,18 +104,21 @@ class Drain:
             _LOG.warning("Redis does not answer (%s): waiting for it", error)
 
     async def _one(self, item: queue.Item) -> queue.Outcome:
-        key = keys.parse(item.key)
         begin = perf_counter()
-        outcome, result = await self._reconcile(item, key)
-        metrics.RECONCILES.labels(key.kind, result).inc()
-        metrics.RECONCILE_SECONDS.labels(key.kind).observe(perf_counter() - begin)
+        outcome, result = await self._reconcile(item)
+        kind = item.key.partition(":")[0]
+        metrics.RECONCILES.labels(kind, result).inc()
+        metrics.RECONCILE_SECONDS.labels(kind).observe(perf_counter() - begin)
         return outcome
 
-    async def _reconcile(self, item: queue.Item, key: keys.Key) -> tuple[queue.Outcome, str]:
+    async def _reconcile(self, item: queue.Item) -> tuple[queue.Outcome, str]:
         try:
             if not await self._caught_up(item):
-                return queue.Outcome(item.key, again=0.2), "behind"
-            result = await self._handle(key)
+                # Taking the key took its versions as well; the next worker has to wait for them, too.
+                floors = [queue.Addition(item.key, _BEHIND_SECONDS, *floor) for floor in item.floors.items()]
+                await self._queue.add(floors)
+                return queue.Outcome(item.key), "behind"
+            result = await self._handle(keys.parse(item.key))
         except errors.Conflict as error:
             _LOG.info("changed underneath, trying again: %s", error, extra={"key": item.key})
             return queue.Outcome(item.key, again=0.05), "conflict"
@@ -115,7 +126,7 @@ class Drain:
             # What it refers to is not there yet, or no more: the namespace, a Role that the server's cache lacks.
             _LOG.info("not there yet, trying again: %s", error, extra={"key": item.key})
             return queue.Outcome(item.key, failed=True), "missing"
-        except (errors.Forbidden, errors.Throttled, errors.Unavailable) as error:
+        except (errors.Forbidden, errors.Throttled, errors.Unavailable, RedisError) as error:
             _LOG.warning("%s", error, extra={"key": item.key})
             return queue.Outcome(item.key, failed=True), "error"
         except Permanent as error:

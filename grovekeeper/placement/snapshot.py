@@ -119,6 +119,24 @@ class Snapshot:
         known = self._charges.get(uid)
         return self._drop(uid) if known is not None and known.assumed else False
 
+    def forget_all(self) -> None:
+        """Take back all assumptions."""
+        for uid in [uid for uid, charge in self._charges.items() if charge.assumed]:
+            self._drop(uid)
+
+    def holds(self, spec: raw.Object, node: str) -> bool:
+        """Return whether a node has the room for all that is charged to it, in what this (charged) pod asks for."""
+        row, vector = self._rows.get(node), self.vector(shapes.requests(spec))
+        if row is None or vector is None:
+            return False
+        free = self._free[row]
+        if (free[vector > 0] < 0).any():
+            free = free.copy()
+            for other, requests in self.higher_nominations(spec.get("priority") or 0):
+                more = self.vector(requests) if other == node else None
+                free += more if more is not None else 0
+        return not (free[vector > 0] < 0).any()
+
     def node_names(self) -> Sequence[str | None]:
         """Return the node name of each row; None where a row is empty."""
         return self._names

@@ -1,0 +1,78 @@
+"""What the placement owner decides from objects alone: what was decided before, whose turn it is, what to take back.
+
+Pure: no clock, no calls. The shell around it is `gang`.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+
+from grovekeeper.api import conditions, names, raw
+from grovekeeper.expand import plan
+from grovekeeper.reconciler import pins
+
+Pods = Mapping[str, Sequence[raw.Object]]
+"""Pods of a gang by PodClique FQN."""
+
+
+def placement(live: raw.Object | None) -> dict[str, str]:
+    """Return the persisted decision of a PodGang: pod name to node; empty where there is none that can be read."""
+    return _annotated(live, names.ANNOTATION_PLACEMENT)
+
+
+def reserved(live: raw.Object | None) -> dict[str, str]:
+    """Return where the gang's pods were last: hostname to node."""
+    return _annotated(live, names.ANNOTATION_RESERVED)
+
+
+def order(pods: Pods, base: str | None, name: str) -> tuple[int, bool, str, str]:
+    """Return the order in which waiting gangs are tried: priority, base gangs first, age, name."""
+    everyone = [pod for group in pods.values() for pod in group]
+    priority = max((pod["spec"].get("priority") or 0 for pod in everyone), default=0)
+    created = min((pod["metadata"].get("creationTimestamp", "") for pod in everyone), default="")
+    return -priority, base is not None, created, name
+
+
+def competes(pod: raw.Object | None) -> int:
+    """Return 1 for a pod of others that waits for a node and could take one that we have chosen."""
+    if pod is None or pod["spec"].get("nodeName") or pod["spec"].get("schedulingGates") or not plan.alive(pod):
+        return 0
+    labels = pod["metadata"].get("labels") or {}
+    return 0 if labels.get(names.LABEL_MANAGED_BY) == names.MANAGED_BY else 1
+
+
+def loose(pods: Pods) -> list[raw.Object]:
+    """Return the pods that were released and have no node yet."""
+    return [pod for pod in _released(pods) if not pod["spec"].get("nodeName")]
+
+
+def doomed(pods: Pods, *, was_whole: bool) -> list[raw.Object]:
+    """Return the pods to take back when the loose ones were not bound in time.
+
+    A gang that was never whole is unwound whole, so that a part of it does not sit on nodes; of one that was, only the
+    pods that found no room are replaced, and those that run go on.
+    """
+    return loose(pods) if was_whole else _released(pods)
+
+
+def refused_nodes(pods: Iterable[raw.Object]) -> set[str]:
+    """Return the nodes that the scheduler has refused to pods pinned to them (a volume, a port that it knows of)."""
+    found = set()
+    for pod in pods:
+        node = pins.pinned_to(pod)
+        verdict = conditions.find((pod.get("status") or {}).get("conditions"), "PodScheduled")
+        if node is not None and verdict is not None and verdict["status"] == "False":
+            found.add(node)
+    return found
+
+
+def _released(pods: Pods) -> list[raw.Object]:
+    return [pod for group in pods.values() for pod in group if plan.alive(pod) and not plan.gated(pod)]
+
+
+def _annotated(live: raw.Object | None, key: str) -> dict[str, str]:
+    text = (((live or {}).get("metadata") or {}).get("annotations") or {}).get(key)
+    try:
+        loaded = json.loads(text) if text else {}
+    except ValueError:
+        return {}
+    return loaded if isinstance(loaded, dict) else {}
