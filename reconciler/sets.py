@@ -34,7 +34,10 @@ async def reconcile(ctx: Context, key: keys.Key) -> Result:
     await faults.clear(ctx, obj, "")
     await _remove_surplus(ctx, w)
     wanted = [keys.replica(key.owner_kind, key.namespace, key.name, index) for index in range(w.replicas)]
-    await ctx.enqueue(*wanted, keys.set_status(key.owner_kind, key.namespace, key.name))
+    mark = f"{key.namespace}/{key.name}"
+    # A look that somebody asked for (`grove.io/reconcile-trigger`) goes through all levels.
+    scaled = [keys.group(key.namespace, found["metadata"]["name"]) for found in ctx.stores.groups.by_index("set", mark)]
+    await ctx.enqueue(*wanted, *scaled, keys.set_status(key.owner_kind, key.namespace, key.name))
     return Result()
 
 

@@ -78,7 +78,6 @@ def test_gt1_a_gang_below_its_minimum_is_replaced_whole_after_the_delay(world: W
     )
     world.wait(breached, "the breach to be noticed")
     world.advance(60)
-    world.scale("podcliques", "w-0-pc-a", 2)
     world.wait(lambda: not first & uids(world.pods()), "every pod of the gang to be replaced", 40)
     world.cordon(node, False)
     world.wait_pods(10, 10)

@@ -7,6 +7,7 @@ import urllib.error
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from grovekeeper.api import names
 from grovekeeper.embedded.installation import Installation
 
 Object = dict[str, Any]
@@ -94,6 +95,11 @@ class World:
         file = self.installation.clock_file
         now = float(file.read_text()) if file.exists() else 0.0
         file.write_text(str(now + seconds))
+        # Whoever waits for a moment sleeps in real time: have everything looked at again.
+        poke = {"metadata": {"annotations": {names.ANNOTATION_RECONCILE: str(now + seconds)}}}
+        for plural in ("podgangsets", "podcliquesets"):
+            for obj in self.request("GET", self.path(plural))["items"]:
+                self.request("PATCH", self.path(plural, obj["metadata"]["name"]), poke, MERGE)
 
     def get_set(self, name: str, plural: str = "podgangsets") -> Object:
         return self.request("GET", self.path(plural, name))
