@@ -21,10 +21,13 @@ def ask(
     near: Sequence[str],
     reserved: Mapping[str, str],
     avoid: Sequence[str] = (),
+    *,
+    minimum_only: bool = False,
 ) -> request.GangAsk:
     """Return the request for the pods that are still gated; those that have a node (or a pin) are fixed.
 
     `near` is the base gang's nodes, `reserved` maps hostnames to where they were last, `avoid` names nodes to keep off.
+    With `minimum_only`, pods above the minimum are left out: it is not their turn yet.
     """
     groups = []
     fixed: dict[str, tuple[str, str]] = {}
@@ -32,6 +35,7 @@ def ask(
     created = ""
     for member in gang.members:
         waiting = []
+        here = 0
         for pod in sorted(pods.get(member.fqn, ()), key=plan.pod_index):
             if not plan.alive(pod):
                 continue
@@ -40,8 +44,11 @@ def ask(
             node = pod["spec"].get("nodeName") or (None if plan.gated(pod) else pins.pinned_to(pod))
             if node:
                 fixed[pod["metadata"]["name"]] = (member.fqn, node)
+                here += 1
             elif plan.gated(pod):
                 waiting.append(_pod(pod, reserved, avoid))
+        if minimum_only:
+            waiting = waiting[: max(0, member.minimum - here)]
         groups.append(
             request.GroupAsk(member.fqn, tuple(waiting), member.minimum, _constraint(member.template.pack, levels))
         )

@@ -24,12 +24,15 @@ def reserved(live: raw.Object | None) -> dict[str, str]:
     return _annotated(live, names.ANNOTATION_RESERVED)
 
 
-def order(pods: Pods, base: str | None, name: str) -> tuple[int, bool, str, str]:
-    """Return the order in which waiting gangs are tried: priority, base gangs first, age, name."""
+def order(pods: Pods, base: str | None, name: str, *, has_minimum: bool) -> tuple[bool, int, bool, str, str]:
+    """Return the order in which waiting gangs are tried: those without their minimum, priority, base gangs, age, name.
+
+    Nobody gets a pod above the minimum before all have been tried that lack theirs.
+    """
     everyone = [pod for group in pods.values() for pod in group]
     priority = max((pod["spec"].get("priority") or 0 for pod in everyone), default=0)
     created = min((pod["metadata"].get("creationTimestamp", "") for pod in everyone), default="")
-    return -priority, base is not None, created, name
+    return has_minimum, -priority, base is not None, created, name
 
 
 def competes(pod: raw.Object | None) -> int:

@@ -27,6 +27,7 @@ _RETRY_SECONDS = 60.0
 _REFUSED_SECONDS = 300.0
 """For how long a gang keeps away from a node that the scheduler refused to it after we had chosen it."""
 _BUSY_SECONDS = 0.1
+_TURN_SECONDS = 0.5
 
 Pods = dict[str, list[raw.Object]]
 
@@ -105,7 +106,12 @@ class Owner:
     async def _try_waiting(self) -> None:
         """Try all that wait, in their order; one that fails does not stop the others and comes again by itself."""
         found = {text: each for text in self.waiting if (each := self._find(keys.parse(text))) is not None}
-        order = {text: decisions.order(one.pods, one.gang.base, one.gang.name) for text, one in found.items()}
+        order = {
+            text: decisions.order(
+                one.pods, one.gang.base, one.gang.name, has_minimum=gangstatus.scheduled(one.gang, one.pods)
+            )
+            for text, one in found.items()
+        }
         for key in sorted(found, key=order.__getitem__):
             each = self._find(keys.parse(key))  # the ones before took their time
             try:
@@ -159,9 +165,12 @@ class Owner:
         living = {fqn: [pod for pod in pods if plan.alive(pod)] for fqn, pods in found.pods.items()}
         gated = [pod for pods in living.values() for pod in pods if plan.gated(pod)]
         missing = gangs.missing(found.gang, {fqn: len(pods) for fqn, pods in living.items()})
-        why_not = None
+        why_not, soon = None, None
         if gated and not missing and self._base_is_placed(found):
-            why_not = await self._place(found, gated)
+            first = self._comes_first(key, found)
+            why_not = await self._place(found, gated, minimum_only=first is not None)
+            if first is not None and why_not is None:
+                why_not, soon = first, _TURN_SECONDS
         if why_not is None:
             self.waiting.pop(key, None)
         else:
@@ -171,7 +180,9 @@ class Owner:
         again = await self._unwind(key, found)
         later = await self._write_status(found, why_not)
         await self._wake_scaled(found)
-        waits = [seconds for seconds in (again, later, _RETRY_SECONDS if why_not else None) if seconds is not None]
+        waits = [
+            seconds for seconds in (again, later, soon, _RETRY_SECONDS if why_not else None) if seconds is not None
+        ]
         return Result(min(waits) if waits else None)
 
     def _base_is_placed(self, found: Found) -> bool:
@@ -195,7 +206,22 @@ class Owner:
         ]
         await self.ctx.enqueue(*ready)
 
-    async def _place(self, found: Found, gated: Sequence[raw.Object]) -> str | None:
+    def _comes_first(self, key: str, found: Found) -> str | None:
+        """Return why pods above the minimum wait for their turn, or None: the minimum of others comes first."""
+        if not any(sum(map(plan.alive, found.pods.get(m.fqn, ()))) > m.minimum for m in found.gang.members):
+            return None
+        if not gangstatus.scheduled(found.gang, found.pods) and any(text != key for text in self.waiting):
+            return "pods above the minimum come after the minimum of gangs that wait"
+        if found.gang.base is None:
+            for gang in gangs.of_replica(found.w, found.gang.index, self._live(found.w, found.gang.index))[1:]:
+                pods = self._pods(found.w.namespace, gang.name)
+                counts = {fqn: sum(map(plan.alive, each)) for fqn, each in pods.items()}
+                tried = keys.gang(found.w.namespace, gang.name) in self.waiting
+                if not tried and not gangs.missing(gang, counts) and not gangstatus.scheduled(gang, pods):
+                    return f"pods above the minimum come after the minimum of {gang.name}"
+        return None
+
+    async def _place(self, found: Found, gated: Sequence[raw.Object], *, minimum_only: bool) -> str | None:
         """Decide and carry out; return why not, or None."""
         w, gang = found.w, found.gang
         live = self.ctx.stores.gangs.get(w.namespace, gang.name)
@@ -209,7 +235,16 @@ class Owner:
             self.room.remove_pod(pod["metadata"]["uid"])
         topology = gangs.topology_name(w)
         levels = asks.levels_of(self.ctx.stores.topologies.get(None, topology) if topology else None)
-        ask = asks.ask(w, gang, found.pods, levels, self._base_nodes(found), decisions.reserved(live), avoid)
+        ask = asks.ask(
+            w,
+            gang,
+            found.pods,
+            levels,
+            self._base_nodes(found),
+            decisions.reserved(live),
+            avoid,
+            minimum_only=minimum_only,
+        )
         begin = perf_counter()
         answer = place.place(ask, self.room)
         metrics.PLACE_SECONDS.observe(perf_counter() - begin)

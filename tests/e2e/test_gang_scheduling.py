@@ -1,10 +1,13 @@
 """Grove's gang scheduling scenarios (GS), on both targets: one pod a node, so that counting nodes is counting pods."""
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.e2e.world import World
 
 SG = "w-0-sg-x"
+SG_1 = "w-1-sg-x"
 PCSG = "podcliquescalinggroups"
 
 
@@ -90,3 +93,116 @@ def test_two_sets_that_compete_for_room_never_share_it_half_and_half(world: Worl
     world.apply(second)
     world.wait_pods(8, 4)
     world.stays(lambda: len([p for p in world.pods() if p["spec"].get("nodeName")]) == 4, "one gang alone runs")
+
+
+@pytest.mark.slow
+def test_gs4_sets_and_groups_scale_out_in_turn(world: World) -> None:
+    world.add_nodes(28, cordoned=19)
+    world.apply(world.wl1())
+    world.wait_pods(10, 0)
+    play(
+        world,
+        (1, None, 10, 10),
+        (0, lambda: world.scale(PCSG, SG, 3), 14, 10),
+        (4, None, 14, 14),
+        (0, lambda: world.scale("podgangsets", "w", 2), 24, 14),
+        (10, None, 24, 24),
+        (0, lambda: world.scale(PCSG, SG_1, 3), 28, 24),
+        (4, None, 28, 28),
+    )
+
+
+@pytest.mark.slow
+def test_gs6_a_scaled_gang_gets_its_minimum_then_the_rest(world: World) -> None:
+    world.add_nodes(14, cordoned=12)
+    world.apply(world.wl2())
+    world.wait_pods(10, 0)
+    play(
+        world,
+        (1, None, 10, 3),
+        (7, None, 10, 10),
+        (0, lambda: world.scale(PCSG, SG, 3), 14, 10),
+        (2, None, 14, 12),
+        (2, None, 14, 14),
+    )
+
+
+@pytest.mark.slow
+def test_gs7_the_scaled_gang_comes_before_pods_above_the_minimum_of_the_base(world: World) -> None:
+    world.add_nodes(14, cordoned=12)
+    world.apply(world.wl2())
+    world.wait_pods(10, 0)
+    play(world, (1, None, 10, 3), (2, None, 10, 5))
+    assert [p for p in world.pods("sg-x-1-pc-b") if p["spec"].get("nodeName")], "the minimum of sg-x-1 has its nodes"
+    play(
+        world,
+        (5, None, 10, 10),
+        (0, lambda: world.scale(PCSG, SG, 3), 14, 10),
+        (2, None, 14, 12),
+        (2, None, 14, 14),
+    )
+
+
+@pytest.mark.slow
+def test_gs9_a_second_replica_gets_its_minimum_then_the_rest(world: World) -> None:
+    world.add_nodes(20, cordoned=18)
+    world.apply(world.wl2())
+    world.wait_pods(10, 0)
+    play(
+        world,
+        (1, None, 10, 3),
+        (7, None, 10, 10),
+        (0, lambda: world.scale("podgangsets", "w", 2), 20, 10),
+        (3, None, 20, 13),
+        (7, None, 20, 20),
+    )
+
+
+@pytest.mark.slow
+def test_gs11_sets_and_groups_scale_out_in_turn_above_their_minimum(world: World) -> None:
+    world.add_nodes(28, cordoned=26)
+    world.apply(world.wl2())
+    world.wait_pods(10, 0)
+    play(
+        world,
+        (1, None, 10, 3),
+        (7, None, 10, 10),
+        (0, lambda: world.scale(PCSG, SG, 3), 14, 10),
+        (2, None, 14, 12),
+        (2, None, 14, 14),
+        (0, lambda: world.scale("podgangsets", "w", 2), 24, 14),
+        (3, None, 24, 17),
+        (7, None, 24, 24),
+        (0, lambda: world.scale(PCSG, SG_1, 3), 28, 24),
+        (2, None, 28, 26),
+        (2, None, 28, 28),
+    )
+
+
+@pytest.mark.slow
+def test_gs12_everything_is_scaled_out_before_there_is_room(world: World) -> None:
+    world.add_nodes(28, cordoned=26)
+    world.apply(world.wl2())
+    world.wait_pods(10, 0)
+    play(
+        world,
+        (0, lambda: world.scale("podgangsets", "w", 2), 20, 0),
+        (0, lambda: world.scale(PCSG, SG, 3), 24, 0),
+        (0, lambda: world.scale(PCSG, SG_1, 3), 28, 0),
+        (4, None, 28, 6),
+        (8, None, 28, 14),
+        (14, None, 28, 28),
+    )
+
+
+def play(world: World, *steps: tuple[int, Callable[[], object] | None, int, int]) -> None:
+    """Play steps: (nodes to uncordon, something to do, pods then, pods running then)."""
+    for number, (nodes, action, pods, running) in enumerate(steps):
+        if nodes:
+            world.uncordon(nodes)
+        if action is not None:
+            action()
+        try:
+            world.wait_pods(pods, running)
+        except AssertionError as error:
+            raise AssertionError(f"step {number}: {error}") from error

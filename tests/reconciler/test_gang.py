@@ -324,7 +324,7 @@ async def test_a_scaled_gang_waits_until_its_base_has_its_nodes() -> None:
     assert len(here.released("demo-0-pool-0")) == 3
 
 
-def test_waiting_gangs_are_tried_by_priority_then_base_before_scaled_then_age() -> None:
+def test_waiting_gangs_are_tried_minimum_first_then_by_priority_base_and_age() -> None:
     def pods(priority: int, created: str) -> dict[str, list[raw.Object]]:
         return {"c": [{"metadata": {"creationTimestamp": created}, "spec": {"priority": priority}}]}
 
@@ -333,9 +333,24 @@ def test_waiting_gangs_are_tried_by_priority_then_base_before_scaled_then_age() 
         "old": (pods(0, "2026-01-01"), None),
         "scaled": (pods(0, "2025-01-01"), "base"),
         "urgent": (pods(9, "2026-01-03"), "base"),
+        "extras": (pods(9, "2024-01-01"), None),
     }
-    order = sorted(asked, key=lambda name: decisions.order(*asked[name], name))
-    assert order == ["urgent", "old", "young", "scaled"]
+    order = sorted(asked, key=lambda name: decisions.order(*asked[name], name, has_minimum=name == "extras"))
+    assert order == ["urgent", "old", "young", "scaled", "extras"]
+
+
+async def test_pods_above_the_minimum_come_after_the_minimum_of_gangs_that_wait() -> None:
+    here = Placing(1)
+    await here.apply(pair("wide", count=4, minimum=2))
+    await here.apply(pair("pair"))
+    await here.settle()
+    assert not here.released()
+    for number in range(3):
+        here.api.node(f"late{number}")
+    await here.settle()
+    await here.bind()
+    await here.settle()
+    assert [len(here.released(name)) for name in ("wide-0", "pair-0")] == [2, 2]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null"])
