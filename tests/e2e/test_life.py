@@ -62,54 +62,6 @@ def test_a_deleted_pod_is_replaced_on_the_node_that_it_had(world: World) -> None
     assert successor["spec"]["nodeName"] == pod["spec"]["nodeName"]
 
 
-@pytest.mark.slow
-def test_gt1_a_gang_below_its_minimum_is_replaced_whole_after_the_delay(world: World) -> None:
-    world.add_nodes(10)
-    world.apply(world.wl1())
-    world.wait_pods(10, 10)
-    # Only what was seen healthy is ever terminated.
-    world.wait(lambda: world.get_set("w")["status"].get("availableReplicas") == 1, "the set to be available")
-    first = uids(world.pods())
-    node = world.kill(world.pods("pc-a")[0])
-    world.wait_pods(10, 9)
-    breached = lambda: any(  # noqa: E731 - read once below
-        c["type"] == "MinAvailableBreached" and c["status"] == "True"
-        for c in world.request("GET", world.path("podcliques", "w-0-pc-a"))["status"].get("conditions", ())
-    )
-    world.wait(breached, "the breach to be noticed")
-    world.advance(60)
-    world.wait(lambda: not first & uids(world.pods()), "every pod of the gang to be replaced", 40)
-    world.cordon(node, False)
-    world.wait_pods(10, 10)
-
-
-@pytest.mark.slow
-def test_gt3_a_loss_above_the_minimum_terminates_nothing(world: World) -> None:
-    world.add_nodes(10)
-    world.apply(world.wl2())
-    world.wait_pods(10, 10)
-    pod = world.pods("pc-a")[0]
-    survivors = uids(world.pods()) - {pod["metadata"]["uid"]}
-    world.kill(pod)
-    world.wait_pods(10, 9)
-    world.advance(60)
-    world.stays(lambda: survivors <= uids(world.pods()), "the survivors stay", 3)
-
-
-@pytest.mark.parametrize("startup", ["CliqueStartupTypeInOrder", "CliqueStartupTypeExplicit"])
-def test_so_cliques_start_in_order(world: World, startup: str) -> None:
-    world.add_nodes(4)
-    late = {"annotations": {"embedded.grovekeeper.io/ready-after": "700ms"}}
-    cliques = [world.clique("first", 2, **late), world.clique("second", 2)]
-    if startup == "CliqueStartupTypeExplicit":
-        cliques[1]["spec"]["startsAfter"] = ["first"]
-    world.apply(world.set(cliques, cliqueStartupType=startup))
-    world.wait(lambda: any(map(is_ready, world.pods("first"))), "the first clique")
-    while not all(map(is_ready, world.pods("first"))):
-        assert not any(map(is_ready, world.pods("second")))
-    world.wait_pods(4, 4)
-
-
 def test_ru7_a_changed_clique_is_rolled_pod_by_pod(world: World) -> None:
     world.add_nodes(10)
     obj = world.wl1()
