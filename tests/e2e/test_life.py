@@ -1,10 +1,8 @@
 """The life of a gang on both targets: scaling, termination, startup order, updates, topology, deletion, refusals."""
 
-from typing import Any
-
 import pytest
 
-from tests.e2e.world import World, changed, group, is_ready, is_updated, refused, uids
+from tests.e2e.world import World, changed, is_ready, is_updated, refused, uids
 
 PCSG = "podcliquescalinggroups"
 
@@ -107,35 +105,6 @@ def test_od1_and_od2_on_delete_leaves_pods_alone_until_somebody_deletes_them(wor
     world.delete_pod(world.pods("pc-a")[0]["metadata"]["name"])
     world.wait(lambda: len([p for p in world.pods("pc-a") if is_updated(p) and is_ready(p)]) == 1, "one updated pod")
     world.wait_pods(10, 10)
-
-
-def test_tas_racks_and_blocks_are_honoured_at_every_level(world: World) -> None:
-    levels = [
-        {"domain": domain, "key": f"kubernetes.io/{key}"}
-        for domain, key in (("zone", "zone"), ("block", "block"), ("rack", "rack"), ("host", "hostname"))
-    ]
-    name = f"{world.namespace}-topology"
-    body = {"apiVersion": "grove.io/v1alpha1", "kind": "ClusterTopologyBinding", "metadata": {"name": name}}
-    world.post("/apis/grove.io/v1alpha1/clustertopologybindings", {**body, "spec": {"levels": levels}})
-    world.add_nodes(28)
-    rack: dict[str, Any] = {"topologyConstraint": {"pack": {"required": "rack"}}}
-    cliques = [world.clique("pc-a", 2), world.clique("pc-b", 1), world.clique("pc-c", 3)]
-    obj = world.set(
-        cliques, [group(3, 1, **rack)], topologyConstraint={"topologyName": name, "pack": {"required": "block"}}
-    )
-    world.apply(obj)
-    world.wait_pods(14, 14)
-    place = {n: int(n[-2:]) for n in world.nodes}
-    for gang in {p["metadata"]["labels"]["grove.io/podgang"] for p in world.pods()}:
-        nodes = [p["spec"]["nodeName"] for p in world.pods() if p["metadata"]["labels"]["grove.io/podgang"] == gang]
-        assert len({place[n] // 14 for n in nodes}) == 1
-    for index in range(3):
-        nodes = [
-            p["spec"]["nodeName"]
-            for p in world.pods()
-            if f"-sg-x-{index}-" in p["metadata"]["labels"]["grove.io/podclique"]
-        ]
-        assert len({place[n] // 7 for n in nodes}) == 1
 
 
 def test_a_gang_that_cannot_fit_says_why_and_runs_nothing(world: World) -> None:
