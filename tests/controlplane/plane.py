@@ -160,6 +160,9 @@ class ControlPlane:
                 "--root-ca-file", str(self.ca_file), "--leader-elect=false", "--controllers", "*,-nodeipam,-ttl",
                 "--use-service-account-credentials=true", "--secure-port", "0",
                 "--horizontal-pod-autoscaler-sync-period", f"{self.options.hpa_sync_seconds}s",
+                "--horizontal-pod-autoscaler-downscale-stabilization", "1s",
+                "--horizontal-pod-autoscaler-cpu-initialization-period", "1s",
+                "--horizontal-pod-autoscaler-initial-readiness-delay", "1s",
                 "--kube-api-qps", "500", "--kube-api-burst", "1000",
             )  # fmt: skip
         if self.options.scheduler:

@@ -16,6 +16,15 @@ _NUMBERS = itertools.count(1)
 MERGE = "application/merge-patch+json"
 
 
+class RefusedError(Exception):
+    """The API server's answer is no."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(f"{code}: {text}")
+        self.code = code
+        self.text = text
+
+
 class World:
     """One scenario's part of the cluster: pods go only to its nodes, each of which has room for one pod."""
 
@@ -30,7 +39,10 @@ class World:
         return self.request("POST", path, body)
 
     def request(self, method: str, path: str, body: object = None, content: str = "application/json") -> Object:
-        result: Object = self.cluster.request(method, path, body, content)
+        try:
+            result: Object = self.cluster.request(method, path, body, content)
+        except urllib.error.HTTPError as error:
+            raise RefusedError(error.code, f"{method} {path}: {error.read().decode()}") from None
         return result
 
     def path(self, plural: str, name: str = "", group: str = GROVE) -> str:
@@ -222,6 +234,6 @@ def refused(call: Callable[[], object]) -> tuple[int, str]:
     """Return the code and the text of a refusal."""
     try:
         call()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
+    except RefusedError as error:
+        return error.code, error.text
     raise AssertionError("the call was not refused")
