@@ -33,6 +33,7 @@ async def reconcile(ctx: Context, key: keys.Key) -> Result:
     w = ctx.workload(owner)
     existing = ctx.stores.pods.by_index("owner", obj["metadata"]["uid"])
     count = groups.effective_replicas(obj["spec"].get("replicas", 1), obj["spec"].get("minAvailable") or 0)
+    existing = await _without_lost(ctx, existing)
     wanted = plan.pods(count, existing, obj["metadata"]["labels"].get(names.LABEL_TEMPLATE_HASH, ""))
     await children.together(children.delete(ctx, resources.PODS, pod) for pod in wanted.delete)
     waits = [await _free_stuck(ctx, existing)]
@@ -45,6 +46,29 @@ async def reconcile(ctx: Context, key: keys.Key) -> Result:
         waits.append(_patience(obj, refusal["type"], ctx.clock.now()))
     waits.append(await _write_status(ctx, w, obj, count, refusal))
     return Result(min((wait for wait in waits if wait is not None), default=None))
+
+
+async def _without_lost(ctx: Context, existing: list[raw.Object]) -> list[raw.Object]:
+    """Force-delete pods whose node object is gone: nobody else ends them, or only after a minute. Return the others."""
+    bound = {pod["spec"]["nodeName"] for pod in existing if pod["spec"].get("nodeName")}
+    gone = set()
+    for name in bound:
+        if ctx.stores.nodes.get(None, name) is None and await _is_gone(ctx, name):
+            gone.add(name)
+    if not gone:
+        return existing
+    lost = [pod for pod in existing if pod["spec"].get("nodeName") in gone]
+    await children.together(children.delete(ctx, resources.PODS, pod, grace=0) for pod in lost)
+    return [pod for pod in existing if pod["spec"].get("nodeName") not in gone]
+
+
+async def _is_gone(ctx: Context, node: str) -> bool:
+    """Ask the server: a pod may be bound to a new node before our cache has heard of it."""
+    try:
+        await ctx.client.get(resources.NODES, node, None)
+    except errors.NotFound:
+        return True
+    return False
 
 
 async def _free_stuck(ctx: Context, existing: Sequence[raw.Object]) -> float | None:

@@ -221,6 +221,8 @@ class Dispatcher:
         if plural == "clustertopologybindings":
             each.add_handler(self._on_topology)
             return
+        if plural == "nodes":
+            each.add_handler(self._on_lost_node)
         mapper = MAPPERS[plural]
 
         def handle(old: raw.Object | None, new: raw.Object | None) -> None:
@@ -240,6 +242,16 @@ class Dispatcher:
                 metadata = found["metadata"]
                 self._put(queue.Addition(keys.set_status(found["kind"], metadata["namespace"], metadata["name"]), 0.05))
         self._put(queue.Addition(keys.ROOM, _ROOM_DELAY))
+
+    def _on_lost_node(self, old: raw.Object | None, new: raw.Object | None) -> None:
+        """Have the cliques looked at that have pods on a node that is gone or no longer ready (or ready again)."""
+        if old is None or (new is not None and shape.ready(old) == shape.ready(new)):
+            return
+        version = informer.version_of(new) if new is not None else 0
+        for pod in self._ctx.stores.pods.by_index("node", old["metadata"]["name"]):
+            clique = (pod["metadata"].get("labels") or {}).get(names.LABEL_PODCLIQUE)
+            if clique is not None:
+                self._put(queue.Addition(keys.clique(pod["metadata"]["namespace"], clique), 0.0, "nodes", version))
 
     def _put(self, addition: queue.Addition) -> None:
         mark = addition.key, addition.plural

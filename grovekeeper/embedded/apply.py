@@ -48,7 +48,8 @@ def applied(
         raise ConflictError(tuple(conflicts))
     dropped = owners.get(mine_key, set()) - wanted
     kept = set().union(*(owned for key, owned in owners.items() if key != mine_key))
-    for path in sorted(dropped - kept, key=len, reverse=True):
+    # Whole list entries before their fields: an entry is found by its keys, which are among the fields.
+    for path in sorted(dropped - kept, key=len):
         if not any(other[: len(path)] == path for other in wanted | kept if len(other) > len(path)):
             merged = _without(merged, path, schema)
     owners[mine_key] = wanted

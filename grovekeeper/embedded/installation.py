@@ -103,6 +103,8 @@ class Installation:
     """What the chart renders (RBAC, ConfigMap, webhook configurations), or the built-in registration."""
     components: dict[str, Component] = field(default_factory=dict)
     redis: EmbeddedRedis = field(default_factory=EmbeddedRedis)
+    _arguments: list[str] = field(default_factory=list)
+    _environment: dict[str, str] = field(default_factory=dict)
 
     def __enter__(self) -> "Installation":
         self.redis.start()
@@ -152,20 +154,35 @@ class Installation:
             "GROVEKEEPER_WEBHOOK__SHUTDOWN_DELAY": "0.2",
             **self.settings,
         }
-        names = ["webhook", "dispatcher", *(f"worker-{number}" for number in range(self.workers))]
-        for name in names:
-            metrics_port = _free_port()
-            verb = name.partition("-")[0]
-            self.components[name] = Component(
-                name,
-                ["run", verb, "--config", str(path), "--kubeconfig", str(kubeconfig)],
-                metrics_port,
-                {**environment, "GROVEKEEPER_METRICS_PORT": str(metrics_port)},
-                self.cluster.dir / f"{name}.log",
-            )
-            self.components[name].start()
+        self._arguments = ["--config", str(path), "--kubeconfig", str(kubeconfig)]
+        self._environment = environment
+        for name in ["webhook", "dispatcher", *(f"worker-{number}" for number in range(self.workers))]:
+            self._start(name)
         for component in self.components.values():
             component.wait_ready()
+
+    def _start(self, name: str) -> Component:
+        port = _free_port()
+        component = Component(
+            name,
+            ["run", name.partition("-")[0], *self._arguments],
+            port,
+            {**self._environment, "GROVEKEEPER_METRICS_PORT": str(port)},
+            self.cluster.dir / f"{name}.log",
+        )
+        self.components[name] = component
+        component.start()
+        return component
+
+    def add_worker(self) -> str:
+        """Start one more worker and return its name."""
+        name = f"worker-{sum(1 for known in self.components if known.startswith('worker-'))}"
+        self._start(name).wait_ready()
+        return name
+
+    def remove(self, name: str) -> None:
+        """Stop a component for good."""
+        self.components.pop(name).stop()
 
     def _apply_all(self, rendered: list[Object], port: int) -> None:
         for kind in crds.KINDS:

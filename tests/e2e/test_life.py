@@ -155,28 +155,3 @@ def test_a_managed_child_cannot_be_changed_by_hand_and_immutable_fields_say_so(w
     assert code == 403
     assert "spec.template.cliques[0].spec.minAvailable" in text
     assert "immutable" in text
-
-
-@pytest.mark.slow
-def test_a_restart_of_worker_and_dispatcher_in_the_middle_loses_nothing(world: World) -> None:
-    world.add_nodes(20, cordoned=11)
-    world.apply(world.wl1(replicas=2))
-    world.wait_pods(20, 0)
-    for name in ("worker-0", "dispatcher"):
-        world.installation.components[name].stop(kill=True)
-    world.uncordon(11)
-    for name in ("dispatcher", "worker-0"):
-        world.installation.components[name].start()
-        world.installation.components[name].wait_ready()
-    world.wait_pods(20, 20, 90)
-
-
-def test_an_emptied_redis_loses_nothing(world: World) -> None:
-    import redis
-
-    world.add_nodes(10)
-    client = redis.Redis.from_url(world.installation.redis.url)
-    world.apply(world.wl1())
-    client.flushall()
-    client.close()
-    world.wait_pods(10, 10, 40)

@@ -138,8 +138,8 @@ async def test_a_foreign_pod_of_the_name_is_left_alone() -> None:
 
 async def test_a_pod_stuck_on_a_lost_node_is_let_go_after_the_configured_patience() -> None:
     here = await up(stuck_terminating_seconds=30.0)
-    node = {"metadata": {"name": "n1"}, "status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}
-    await here.api.create(resources.NODES, {"kind": "Node", **node})
+    unknown = {"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}
+    await here.api.patch(resources.NODES, "n1", None, unknown, type="merge", subresource="status")
     here.see()
     victim = here.pods(FRONT)[0]
     await here.api.delete(resources.PODS, victim["metadata"]["name"], "ns", uid=victim["metadata"]["uid"])
@@ -152,13 +152,22 @@ async def test_a_pod_stuck_on_a_lost_node_is_let_go_after_the_configured_patienc
 
 async def test_a_pod_stuck_on_a_healthy_node_is_never_forced() -> None:
     here = await up(stuck_terminating_seconds=30.0)
-    node = {"metadata": {"name": "n1"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
-    await here.api.create(resources.NODES, {"kind": "Node", **node})
-    here.see()
     victim = here.pods(FRONT)[0]
     await here.api.delete(resources.PODS, victim["metadata"]["name"], "ns", uid=victim["metadata"]["uid"])
     await here.advance(600)
     assert victim["metadata"]["uid"] in uids(here)
+
+
+async def test_pods_of_a_node_that_is_gone_are_replaced_at_once() -> None:
+    here = await up()
+    old = uids(here, FRONT)
+    for node in list(here.api.of("nodes")):
+        await here.api.delete(resources.NODES, node[1], None)
+    here.see()
+    await here.run(f"clique:ns/{FRONT}")
+    await here.settle()
+    assert not old & uids(here, FRONT)
+    assert len(here.pods(FRONT)) == 2
 
 
 async def test_pods_of_a_clique_that_is_gone_go_at_once() -> None:

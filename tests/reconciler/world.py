@@ -306,6 +306,11 @@ class World:
         spec: raw.Object = {"schedulingGates": None}
         if node:
             spec["nodeName"] = node
+            if ("", node) not in self.api.of("nodes"):
+                ready_condition = {"type": "Ready", "status": "True"}
+                self.api._put(
+                    "nodes", {"metadata": {"name": node, "uid": node}, "status": {"conditions": [ready_condition]}}
+                )
         conditions = [{"type": "Ready", "status": str(ready)}]
         body = {"spec": spec}
         name = pod["metadata"]["name"]

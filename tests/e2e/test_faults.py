@@ -1,0 +1,197 @@
+"""What goes wrong around a gang: processes that end, webhooks that are away, nodes that are lost. On both targets."""
+
+import re
+import urllib.request
+
+import pytest
+
+from tests.e2e.world import MERGE, World, changed, is_updated, refused, uids
+
+
+@pytest.mark.slow
+def test_a_restart_of_worker_and_dispatcher_in_the_middle_loses_nothing(world: World) -> None:
+    world.add_nodes(20, cordoned=11)
+    world.apply(world.wl1(replicas=2))
+    world.wait_pods(20, 0)
+    for name in ("worker-0", "dispatcher"):
+        world.installation.components[name].stop(kill=True)
+    world.uncordon(11)
+    for name in ("dispatcher", "worker-0"):
+        world.installation.components[name].start()
+        world.installation.components[name].wait_ready()
+    world.wait_pods(20, 20, 90)
+
+
+@pytest.mark.slow
+def test_another_worker_takes_over_when_the_placement_owner_dies(world: World) -> None:
+    """The second worker stands by; what the first one decided and did not carry out is carried out by it."""
+    second = world.installation.add_worker()
+    try:
+        world.add_nodes(20, cordoned=10)
+        world.apply(world.wl1(replicas=2))
+        world.wait(lambda: len(world.pods()) == 20, "all pods")
+        world.installation.components["worker-0"].stop(kill=True)
+        world.uncordon(10)
+        world.wait_pods(20, 20, 90)
+    finally:
+        world.installation.components["worker-0"].start()
+        world.installation.components["worker-0"].wait_ready()
+        world.installation.remove(second)
+
+
+def test_an_emptied_redis_loses_nothing(world: World) -> None:
+    import redis
+
+    world.add_nodes(10)
+    client = redis.Redis.from_url(world.installation.redis.url)
+    world.apply(world.wl1())
+    client.flushall()
+    client.close()
+    world.wait_pods(10, 10, 40)
+
+
+@pytest.mark.slow
+def test_pods_wait_for_the_webhook_and_none_gets_in_ungated(world: World) -> None:
+    """While the webhook is away pods of gangs are refused, other pods of the cluster are not."""
+    world.add_nodes(10)
+    webhook = world.installation.components["webhook"]
+    world.apply(world.wl1())
+    world.wait_pods(10, 10)
+    webhook.stop(kill=True)
+    try:
+        for pod in world.pods("pc-a"):
+            world.delete_pod(pod["metadata"]["name"])
+        bystander = {"metadata": {"name": "bystander"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+        world.post(world.path("pods", group="/api/v1"), {"apiVersion": "v1", "kind": "Pod", **bystander})
+        world.request("DELETE", world.path("pods", "bystander", "/api/v1"), {"gracePeriodSeconds": 0})
+        world.stays(
+            lambda: all(
+                p["spec"].get("nodeName") or p["spec"].get("schedulingGates") or "grove.io/podclique" not in labels(p)
+                for p in world.request("GET", world.path("pods", group="/api/v1"))["items"]
+            ),
+            "no member is in without its gate",
+        )
+    finally:
+        webhook.start()
+        webhook.wait_ready()
+    world.wait_pods(10, 10, 60)
+
+
+@pytest.mark.slow
+def test_pods_of_a_lost_node_are_replaced_without_waiting_for_the_node_controller(world: World) -> None:
+    world.add_nodes(11)
+    world.apply(world.wl1())
+    world.wait_pods(10, 10)
+    lost = world.pods("pc-a")[0]
+    node = lost["spec"]["nodeName"]
+    world.request("DELETE", f"/api/v1/nodes/{node}")
+    world.nodes.remove(node)
+    world.wait(lambda: lost["metadata"]["uid"] not in uids(world.pods()), "the pod of the lost node to be replaced", 90)
+    world.wait_pods(10, 10, 60)
+
+
+def test_a_failed_pod_is_replaced(world: World) -> None:
+    world.add_nodes(10)
+    world.apply(world.wl1())
+    world.wait_pods(10, 10)
+    pod = world.pods("pc-a")[0]
+    status = {"status": {"phase": "Failed", "reason": "Evicted", "message": "the node was low on memory"}}
+    world.request("PATCH", world.path("pods", pod["metadata"]["name"], "/api/v1") + "/status", status, MERGE)
+    world.wait(lambda: pod["metadata"]["uid"] not in uids(world.pods()), "the evicted pod to be replaced")
+    world.wait_pods(10, 10, 40)
+
+
+def test_an_update_that_no_node_can_take_keeps_the_rest_running_and_says_why(world: World) -> None:
+    world.add_nodes(10)
+    obj = world.wl1()
+    world.apply(obj)
+    world.wait_pods(10, 10)
+    greedy = changed(obj, "pc-a")
+    container = greedy["spec"]["template"]["cliques"][0]["spec"]["podSpec"]["containers"][0]
+    container["resources"] = {"requests": {"memory": "999Gi"}}
+    world.apply(greedy)
+    world.wait_pods(10, 9)
+    world.stays(lambda: sum(map(is_updated, world.pods())) == 1, "one pod waits, the others run on", 3)
+    world.wait(lambda: "memory" in reason(world), "the reason in the gang's condition")
+    world.apply(obj)  # a revert in Git
+    world.wait_pods(10, 10, 40)
+
+
+@pytest.mark.slow
+def test_a_set_deleted_in_the_middle_of_everything_leaves_nothing(world: World) -> None:
+    world.add_nodes(20, cordoned=4)
+    obj = world.wl2(replicas=2)
+    world.apply(obj)
+    world.wait(lambda: len(world.pods()) >= 5, "some pods")
+    world.scale("podgangsets", "w", 3)
+    world.apply(changed(obj, "pc-a", "pc-c"))
+    world.request("DELETE", world.path("podgangsets", "w"))
+
+    def left() -> list[str]:
+        kinds = [("podcliques", ""), ("podcliquescalinggroups", ""), ("pods", "/api/v1"), ("services", "/api/v1")]
+        kinds += [("podgangs", "/apis/scheduler.grove.io/v1alpha1")]
+        found = []
+        for plural, where in kinds:
+            path = world.path(plural, group=where) if where else world.path(plural)
+            found += [item["metadata"]["name"] for item in world.request("GET", path)["items"]]
+        return [name for name in found if name.startswith("w-")]
+
+    world.wait(lambda: not left(), "everything to go", 20)
+    world.stays(lambda: not left(), "nothing comes back", 3)
+
+
+def test_a_scale_below_the_minimum_is_refused_or_lifted(world: World) -> None:
+    """A clique says so; a group keeps its minimum, so that an autoscaler is not stuck on an error."""
+    world.add_nodes(10)
+    world.apply(world.wl1())
+    world.wait_pods(10, 10)
+    code, text = refused(lambda: world.scale("podcliques", "w-0-pc-a", 1))
+    assert code in (403, 422)
+    assert "minAvailable 2" in text
+    code, text = refused(lambda: world.scale("podcliques", "w-0-pc-a", -1))
+    assert code == 422
+    world.scale("podcliquescalinggroups", "w-0-sg-x", 1)
+    world.stays(lambda: len(world.pods()) == 10, "the group's minimum")
+
+
+@pytest.mark.slow
+def test_a_set_at_rest_costs_no_writes(world: World) -> None:
+    world.add_nodes(10)
+    world.apply(world.wl1())
+    world.wait_pods(10, 10)
+    world.wait(lambda: world.get_set("w")["status"].get("availableReplicas") == 1, "the set to be available")
+    settled: list[float] = []
+
+    def rests() -> bool:
+        settled.append(writes(world))
+        return len(settled) > 40 and settled[-40] == settled[-1]
+
+    world.wait(rests, "four seconds without a write", 40)
+    before = writes(world)
+    poke = {"metadata": {"annotations": {"grove.io/reconcile-trigger": "look"}}}
+    world.request("PATCH", world.path("podgangsets", "w"), poke, MERGE)
+    world.stays(lambda: writes(world) == before, "a full look at a set at rest writes nothing", 4)
+
+
+def writes(world: World) -> float:
+    """Return how many writes our processes have made, Leases left out."""
+    total = 0.0
+    for name in ("dispatcher", "worker-0"):
+        port = world.installation.components[name].metrics_port
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            text = answer.read().decode()
+        for line in re.findall(r"^grovekeeper_kube_requests_total\{(.*)\} (.*)$", text, re.M):
+            verb = re.search(r'verb="(\w+)"', line[0])
+            if verb and verb[1].lower() not in ("get", "list", "watch") and 'leases"' not in line[0]:
+                total += float(line[1])
+    return total
+
+
+def reason(world: World) -> str:
+    found = world.request("GET", world.path("podgangs", "w-0", "/apis/scheduler.grove.io/v1alpha1"))
+    listed = (found.get("status") or {}).get("conditions") or ()
+    return next((str(c["message"]) for c in listed if c["type"] == "Scheduled"), "")
+
+
+def labels(pod: dict[str, dict[str, dict[str, str]]]) -> dict[str, str]:
+    return pod["metadata"].get("labels") or {}
