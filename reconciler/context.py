@@ -38,7 +38,6 @@ class Stores:
     pods: informer.Store
     nodes: informer.Store
     services: informer.Store
-    secrets: informer.Store
     service_accounts: informer.Store
     roles: informer.Store
     role_bindings: informer.Store
@@ -60,7 +59,6 @@ FIELDS = {
     "pods": "pods",
     "nodes": "nodes",
     "services": "services",
-    "secrets": "secrets",
     "serviceaccounts": "service_accounts",
     "roles": "roles",
     "rolebindings": "role_bindings",
@@ -77,7 +75,6 @@ WATCHED = {
     "pods": (resources.PODS, ""),
     "nodes": (resources.NODES, ""),
     "services": (resources.SERVICES, MANAGED),
-    "secrets": (resources.SECRETS, MANAGED),
     "serviceaccounts": (resources.SERVICE_ACCOUNTS, MANAGED),
     "roles": (resources.ROLES, MANAGED),
     "rolebindings": (resources.ROLE_BINDINGS, MANAGED),
@@ -157,6 +154,8 @@ class Context:
     """Time (seconds) of this process's last status write, by UID: what is coming up is not written at every step."""
     pending: dict[str, tuple[raw.Object, float]] = field(default_factory=dict)
     """What was not written yet, and since when it has been the same, by UID."""
+    tokens: dict[str, float] = field(default_factory=dict)
+    """Time (seconds) at which a set's token Secret was last created or found there, by UID of the set."""
     _workloads: dict[str, tuple[str, model.Workload]] = field(default_factory=dict)
 
     def workload(self, obj: raw.Object) -> model.Workload:

@@ -96,7 +96,7 @@ def on_gang(old: raw.Object | None, new: raw.Object | None) -> Keyed:
 
 
 def on_companion(old: raw.Object | None, new: raw.Object | None) -> Keyed:
-    """A Service, autoscaler, Secret or RBAC object: put it right when somebody changed or removed it."""
+    """A Service, autoscaler or RBAC object: put it right when somebody changed or removed it."""
     obj = new or old
     if obj is None or (old is None and new is not None):
         return ()
@@ -192,7 +192,6 @@ MAPPERS: dict[str, Callable[[raw.Object | None, raw.Object | None], Keyed]] = {
     "pods": on_pod,
     "nodes": on_node,
     "services": on_companion,
-    "secrets": on_companion,
     "serviceaccounts": on_companion,
     "roles": on_companion,
     "rolebindings": on_companion,

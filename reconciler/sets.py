@@ -1,5 +1,6 @@
 """A set: what it has once, which replicas it should have, and its status."""
 
+import contextlib
 from collections.abc import Sequence
 
 from grovekeeper.api import raw
@@ -8,7 +9,9 @@ from grovekeeper.kube import errors, resources
 from grovekeeper.reconciler import children, deletion, faults, keys, levels, ownership, statuses, termination, updates
 from grovekeeper.reconciler.context import SET_RESOURCES, Context, Result
 
-_SHARED = (resources.SERVICE_ACCOUNTS, resources.ROLES, resources.ROLE_BINDINGS, resources.SECRETS)
+_SHARED = (resources.SERVICE_ACCOUNTS, resources.ROLES, resources.ROLE_BINDINGS)
+_TOKEN_SECONDS = 600.0
+_MOST_TOKENS = 5000
 _OF_REPLICAS = (
     resources.HPAS,
     resources.SCALINGGROUPS,
@@ -43,9 +46,26 @@ async def reconcile(ctx: Context, key: keys.Key) -> Result:
 
 async def _share(ctx: Context, w: model.Workload) -> None:
     """Bring the shared objects in line. The ServiceAccount comes first: a token Secret without it is deleted."""
-    account, *others = zip(_SHARED, shared.objects(w), strict=True)
+    *watched, token = shared.objects(w)
+    account, *others = zip(_SHARED, watched, strict=True)
     await children.ensure(ctx, *account)
     await children.together(children.ensure(ctx, resource, desired) for resource, desired in others)
+    await _ensure_token(ctx, w, token)
+
+
+async def _ensure_token(ctx: Context, w: model.Workload, desired: raw.Object) -> None:
+    """Create the token Secret, and every ten minutes again where somebody may have deleted it.
+
+    We may create Secrets and neither read nor list them: one that is there already is taken to be the right one.
+    """
+    now = ctx.clock.now().timestamp()
+    if now - ctx.tokens.get(w.uid, 0.0) < _TOKEN_SECONDS:
+        return
+    with contextlib.suppress(errors.AlreadyExists):
+        await ctx.client.create(resources.SECRETS, desired)
+    if len(ctx.tokens) > _MOST_TOKENS:
+        ctx.tokens.clear()
+    ctx.tokens[w.uid] = now
 
 
 async def _remove_surplus(ctx: Context, w: model.Workload) -> None:

@@ -137,7 +137,8 @@ def test_cascade_delete_leaves_nothing(world: World) -> None:
             if (item["metadata"].get("labels") or {}).get("app.kubernetes.io/part-of") == "w"
         ]
 
-    world.wait(lambda: not left(), "everything to go", 30)
+    # The collector of a new cluster learns of new kinds every thirty seconds.
+    world.wait(lambda: not left(), "everything to go", 75)
 
 
 def test_a_managed_child_cannot_be_changed_by_hand_and_immutable_fields_say_so(world: World) -> None:

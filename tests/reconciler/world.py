@@ -226,6 +226,8 @@ class World:
         """Let the caches and the dispatcher see what has changed."""
         while self.api.changes:
             plural, old, new = self.api.changes.pop(0)
+            if plural not in context.WATCHED:
+                continue
             store = self.ctx.stores.of(context.WATCHED[plural][0])
             if new is None:
                 store.observe_deleted(copy.deepcopy(old or {}))
