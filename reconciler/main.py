@@ -163,7 +163,9 @@ class _Worker:
         )
         if worker.PLACE in self._queues:
             election = self._process.election("grovekeeper-placement")
-            self._jobs.append(asyncio.create_task(election.run(self._lead)))
+            job = asyncio.create_task(election.run(self._lead))
+            job.add_done_callback(_end_with)
+            self._jobs.append(job)
 
     async def _lead(self) -> None:
         """Own placement: listen to its queue, and begin by driving forward what the last owner left behind."""
@@ -206,6 +208,13 @@ class _Worker:
         await _cancel(self._jobs)
         await self._side.cleanup()
         await self._process.close()
+
+
+def _end_with(job: asyncio.Task[None]) -> None:
+    """End the process where a job that is to run for ever has failed: a half-dead worker would go unnoticed."""
+    if not job.cancelled() and (error := job.exception()) is not None:
+        _LOG.critical("ending: the election failed", exc_info=error)
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _wait_for_redis(url: str) -> None:

@@ -45,6 +45,8 @@ def application(redis_url: str) -> Celery:
         task_routes={TASKS[PLACE]: {"queue": PLACE}},
         worker_enable_remote_control=True,
         worker_send_task_events=False,
+        # Tasks carry no arguments; JSON alone also makes it harmless that a container may run as root.
+        accept_content=["json"],
         broker_transport_options={"visibility_timeout": 3600},
     )
     return app

@@ -1,6 +1,10 @@
 """Rules of pods that the API server keeps: defaults, what a gated pod may still change, quality of service."""
 
+import math
+from collections.abc import Sequence
+
 from grovekeeper.api import names, raw
+from grovekeeper.embedded import selectors
 
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 
@@ -76,6 +80,55 @@ def _affinity_fault(mine: raw.Object, theirs: raw.Object) -> tuple[str, str] | N
             if (one.get(field) or [])[: len(kept)] != kept:
                 return path, "only additions are allowed"
     return None
+
+
+def binding_fault(pod: raw.Object) -> str | None:
+    """Return why a pod cannot be bound, or None."""
+    if pod["metadata"].get("deletionTimestamp"):
+        return f"pod {pod['metadata']['name']} is being deleted, cannot be assigned to a host"
+    if pod["spec"].get("nodeName"):
+        return f'pod {pod["metadata"]["name"]} is already assigned to node "{pod["spec"]["nodeName"]}"'
+    if pod["spec"].get("schedulingGates"):
+        return f"pod {pod['metadata']['name']} has non-empty .spec.schedulingGates"
+    return None
+
+
+def bound(pod: raw.Object, node: str, now: str) -> raw.Object:
+    """Return the pod with its node."""
+    condition = {"type": "PodScheduled", "status": "True", "lastTransitionTime": now}
+    status = {key: value for key, value in (pod.get("status") or {}).items() if key != "nominatedNodeName"}
+    return {**pod, "spec": {**pod["spec"], "nodeName": node}, "status": {**status, "conditions": [condition]}}
+
+
+def protected(pod: raw.Object, budgets: Sequence[raw.Object], pods: Sequence[raw.Object]) -> bool:
+    """Return whether some PodDisruptionBudget forbids the eviction. Percentages are of the pods that there are."""
+    if not pod["spec"].get("nodeName"):
+        return False
+    for budget in budgets:
+        selector = budget["spec"].get("selector") or {}
+        mine = [each for each in pods if selectors.matches_labels(selector, each["metadata"].get("labels") or {})]
+        if pod not in mine:
+            continue
+        healthy = sum(1 for other in mine if _healthy(other))
+        if healthy - int(_healthy(pod)) < _needed(budget["spec"], len(mine)):
+            return True
+    return False
+
+
+def _healthy(pod: raw.Object) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    ready = any(entry["type"] == "Ready" and entry["status"] == "True" for entry in conditions)
+    return ready and not pod["metadata"].get("deletionTimestamp")
+
+
+def _needed(spec: raw.Object, count: int) -> int:
+    if spec.get("maxUnavailable") is not None:
+        return count - _number(spec["maxUnavailable"], count)
+    return _number(spec.get("minAvailable", 1), count)
+
+
+def _number(value: int | str, count: int) -> int:
+    return value if isinstance(value, int) else math.ceil(int(value.removesuffix("%")) * count / 100)
 
 
 def gate_name() -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from grovekeeper.api import raw
+from grovekeeper.embedded import pods
 from grovekeeper.embedded.storage import Collection, Storage
 from grovekeeper.placement import pack
 from grovekeeper.placement import shape as shapes
@@ -64,8 +65,8 @@ class Scheduler:
         while True:
             await self._some.wait()
             self._some.clear()
-            pods = sorted(self._waiting.values(), key=lambda pod: -(pod["spec"].get("priority") or 0))
-            for pod in pods:
+            waiting = sorted(self._waiting.values(), key=lambda pod: -(pod["spec"].get("priority") or 0))
+            for pod in waiting:
                 self._schedule(pod)
             await asyncio.sleep(0.005)
 
@@ -83,11 +84,7 @@ class Scheduler:
                 status = {**(pod.get("status") or {}), "conditions": [{**condition, "lastTransitionTime": self._now()}]}
                 self._storage.put(_PODS, {**pod, "status": status})
             return
-        condition = {"type": "PodScheduled", "status": "True", "lastTransitionTime": self._now()}
-        status = {k: v for k, v in (pod.get("status") or {}).items() if k != "nominatedNodeName"}
-        self._storage.put(
-            _PODS, {**pod, "spec": {**pod["spec"], "nodeName": node}, "status": {**status, "conditions": [condition]}}
-        )
+        self._storage.put(_PODS, pods.bound(pod, node, self._now()))
 
     def _find(self, pod: raw.Object) -> str | None:
         shape = shapes.shape(pod["spec"], pod["metadata"].get("labels") or {})

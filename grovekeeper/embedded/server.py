@@ -11,7 +11,7 @@ import orjson
 from aiohttp import web
 
 from grovekeeper.api import raw
-from grovekeeper.embedded import apply, kinds, patches, pods, selectors, tables
+from grovekeeper.embedded import apply, kinds, paging, patches, pods, selectors, tables
 from grovekeeper.embedded import schema as schemas
 from grovekeeper.embedded.admission import Admission, DeniedError, Request
 from grovekeeper.embedded.controllers import Controllers
@@ -190,11 +190,15 @@ class ApiServer:
             return _json(tables.table(call.kind, found, str(self.storage.version)))
         if single:
             return _json(found[0])
+        try:
+            shown, rest = paging.page(found, call.query)
+        except ValueError as error:
+            raise StatusError(400, "BadRequest", str(error)) from error
         body = {
             "kind": f"{call.kind.kind}List",
             "apiVersion": call.kind.api_version,
-            "metadata": {"resourceVersion": str(self.storage.version)},
-            "items": found,
+            "metadata": {"resourceVersion": str(self.storage.version), **rest},
+            "items": shown,
         }
         return _json(body)
 
@@ -283,7 +287,18 @@ class ApiServer:
         if call.subresource == "token":
             token = self.controllers.token_for(call.namespace, call.name)
             return _json({**body, "status": {"token": token, "expirationTimestamp": self.now()}}, 201)
+        if call.subresource == "binding":
+            fault = pods.binding_fault(obj)
+            if fault:
+                raise StatusError(409, "Conflict", f'Operation cannot be fulfilled on pods "{call.name}": {fault}')
+            if not call.dry:
+                self.storage.put(call.kind.collection, pods.bound(obj, body["target"]["name"], self.now()))
+            return _json({"kind": "Status", "apiVersion": "v1", "status": "Success"}, 201)
         if call.subresource == "eviction":
+            budgets = self.storage.all(("policy", "poddisruptionbudgets"), call.namespace)
+            if pods.protected(obj, budgets, self.storage.all(call.kind.collection, call.namespace)):
+                text = "Cannot evict pod as it would violate the pod's disruption budget."
+                raise StatusError(429, "TooManyRequests", text)
             if not call.dry:
                 self.controllers.delete(call.kind.collection, obj)
             return _json({"kind": "Status", "apiVersion": "v1", "status": "Success"}, 201)

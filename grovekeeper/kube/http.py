@@ -1,6 +1,7 @@
 """The client: one aiohttp session, orjson, and the credentials of the official package."""
 
 import asyncio
+import os
 import random
 import ssl
 from collections import Counter
@@ -75,6 +76,7 @@ async def credentials(kubeconfig: Path | None = None) -> Credentials:
 
     Raises errors.Unauthorized with the next step where neither can be used.
     """
+    import yaml
     from kubernetes.aio import client as official
     from kubernetes.aio import config
 
@@ -84,14 +86,27 @@ async def credentials(kubeconfig: Path | None = None) -> Credentials:
         if kubeconfig is None and Path("/var/run/secrets/kubernetes.io/serviceaccount/token").exists():
             settings.load_incluster_config(client_configuration=configuration)
         else:
+            _check_exists(kubeconfig)
             path = str(kubeconfig) if kubeconfig else None
             await settings.load_kube_config(config_file=path, client_configuration=configuration)
-    except (config.ConfigException, OSError, ValueError) as error:
+    except (config.ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, AttributeError) as error:
+        # TypeError and AttributeError: the package reads whatever YAML it finds as if it were a kubeconfig.
         where = kubeconfig or "KUBECONFIG or ~/.kube/config"
-        raise errors.Unauthorized(
-            f"no cluster: {where} cannot be used ({error}); give one with --kubeconfig"
-        ) from error
+        why = " ".join(str(error).split())
+        raise errors.Unauthorized(f"no cluster: {where} cannot be used ({why}); give one with --kubeconfig") from error
     return Configured(configuration)
+
+
+def _check_exists(kubeconfig: Path | None) -> None:
+    """Raise FileNotFoundError where there is no kubeconfig at all: the package prints about it and goes on."""
+    listed = [str(kubeconfig)] if kubeconfig else os.environ.get("KUBECONFIG", "~/.kube/config").split(os.pathsep)
+    if not any(Path(entry).expanduser().is_file() for entry in listed if entry):
+        raise FileNotFoundError(f"there is no file {' or '.join(listed)}")
+
+
+def _why(error: BaseException) -> str:
+    """Return the cause in words: many of these exceptions have no text of their own."""
+    return str(error) or {"TimeoutError": "no answer in time"}.get(type(error).__name__, type(error).__name__)
 
 
 class HttpClient:
@@ -256,7 +271,7 @@ class HttpClient:
                         raise errors.from_response(what, code, orjson.dumps(event["object"]))
                     yield WatchEvent(event["type"], event["object"])
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise errors.Unavailable(f"{what}: {error!r}") from error
+            raise errors.Unavailable(f"{what}: {_why(error)}") from error
 
     async def close(self) -> None:
         """Close the session."""
@@ -315,7 +330,7 @@ class HttpClient:
                 if answer.status >= 400:
                     raise errors.from_response(what, answer.status, received, answer.headers.get("Retry-After"))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise errors.Unavailable(f"{what}: no answer from {self._given.url} ({error!r})") from error
+            raise errors.Unavailable(f"{what}: no answer from {self._given.url} ({_why(error)})") from error
         loaded: raw.Object = orjson.loads(received) if received else {}
         return loaded
 

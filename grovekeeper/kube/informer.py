@@ -175,10 +175,22 @@ class Informer:
             except errors.Gone:
                 continue
             except errors.KubeError as error:
-                self.error = str(error)
-                _LOG.warning("watch of %s interrupted: %s", self.resource.plural, error)
-                await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - spreads reconnects
-                pause = min(pause * 2, 10.0)
+                self._report(error)
+            except Exception as error:
+                # A fault of ours, or an answer that is no API server's: a cache that stopped would go unnoticed.
+                self.error = repr(error)
+                _LOG.exception("watch of %s failed", self.resource.plural)
+            await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - spreads reconnects
+            pause = min(pause * 2, 10.0)
+
+    def _report(self, error: errors.KubeError) -> None:
+        """Say each trouble once, not at every try."""
+        text = str(error)
+        if isinstance(error, errors.NotFound):
+            text += f": {self.resource.plural} are not served; install the CRDs (they come with the Helm chart)"
+        if text != self.error:
+            _LOG.warning("watch of %s interrupted: %s", self.resource.plural, text)
+        self.error = text
 
     async def _list(self) -> None:
         page = await self._client.list(self.resource, labels=self._labels, fields=self._fields)

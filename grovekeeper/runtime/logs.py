@@ -4,15 +4,16 @@ import json
 import logging
 import re
 import sys
+import warnings
 from datetime import UTC, datetime
 
-_SECRET = re.compile(r"(?i)(bearer\s+|password[=:]\s*|token[=:]\s*|://[^/\s:@]*:)([^\s@,;\"']+)")
+_SECRET = re.compile(r"(?i)(bearer\s+|password[=:]\s*|token[=:]\s*)([^\s@,;\"']+)|(://[^/\s:@]*:)([^/\s@]+)(?=@)")
 _KNOWN = set(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {"message", "asctime", "taskName"}
 
 
 def redacted(text: str) -> str:
     """Return the text with bearer tokens, passwords and credentials in URLs blotted out."""
-    return _SECRET.sub(r"\1***", text)
+    return _SECRET.sub(lambda found: f"{found[1] or found[3]}***", text)
 
 
 class _Structured(logging.Formatter):
@@ -42,5 +43,7 @@ def setup(component: str, level: str = "info", style: str = "json") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    # Celery warns of root because of pickle; our queue takes JSON only.
+    warnings.filterwarnings("ignore", message="You're running the worker with superuser privileges")
     for name in ("aiohttp.access", "celery", "kombu", "asyncio", "urllib3", "kubernetes"):
         logging.getLogger(name).setLevel(logging.WARNING)
