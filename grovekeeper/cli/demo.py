@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from grovekeeper.api import conditions, names, raw
 from grovekeeper.cli import demo_manifests
 from grovekeeper.embedded.cluster import EmbeddedCluster
-from grovekeeper.embedded.installation import Installation, nodes
+from grovekeeper.embedded.installation import Installation, nodes, wait_for
 from grovekeeper.expand import plan
 
 _READY_SECONDS = 60
@@ -26,6 +26,8 @@ _PATHS = {
     names.PODGANGSET: "/apis/grove.io/v1alpha1/namespaces/default/podgangsets",
     names.TOPOLOGY_BINDING: "/apis/grove.io/v1alpha1/clustertopologybindings",
 }
+
+_GANGS = "/apis/scheduler.grove.io/v1alpha1/namespaces/default/podgangs"
 
 
 class DemoError(Exception):
@@ -64,6 +66,8 @@ def _run(console: Console, *, keep: bool) -> None:
             console.print(f"[bold]4[/] sync of commit {second}: a scale-up and a changed image")
             _sync(cluster, repository)
             _watch(console, cluster, repository, installation)
+            # A gang's status is written once it has come to rest, a moment after its last pod.
+            wait_for(lambda: all(_is_running(gang) for gang in cluster.request("GET", _GANGS)["items"]), "every gang")
             console.print(_gangs(cluster))
             console.print(f"[green]everything is up[/] after {time.monotonic() - begin:.0f} s")
             if keep:
@@ -134,6 +138,10 @@ def _is_ready(obj: raw.Object | None) -> bool:
     return current and conditions.is_true(obj, "Ready")
 
 
+def _is_running(gang: raw.Object) -> bool:
+    return bool((gang.get("status") or {}).get("phase") == "Running")
+
+
 def _progress(cluster: EmbeddedCluster, sets: dict[str, raw.Object]) -> Table:
     table = Table(title="PodGangSets", title_justify="left")
     for name in ("set", "pods", "gated", "starting", "ready", "state"):
@@ -156,7 +164,7 @@ def _gangs(cluster: EmbeddedCluster) -> Table:
         table.add_column(name)
     by_name = {n["metadata"]["name"]: n for n in cluster.request("GET", "/api/v1/nodes")["items"]}
     pods = cluster.request("GET", "/api/v1/namespaces/default/pods")["items"]
-    gangs = cluster.request("GET", "/apis/scheduler.grove.io/v1alpha1/namespaces/default/podgangs")["items"]
+    gangs = cluster.request("GET", _GANGS)["items"]
     for gang in sorted(gangs, key=lambda each: str(each["metadata"]["name"])):
         name = gang["metadata"]["name"]
         mine = [p for p in pods if p["metadata"]["labels"].get(names.LABEL_PODGANG) == name and plan.alive(p)]

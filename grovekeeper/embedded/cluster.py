@@ -1,6 +1,6 @@
 """The whole cluster in one process, and a handle that runs it as a child process.
 
-`python -m grovekeeper.embedded.cluster --port N --token T` serves until SIGTERM.
+`python -m grovekeeper.embedded.cluster --port N --token T --certificates FOLDER` serves until SIGTERM.
 """
 
 import argparse
@@ -10,12 +10,14 @@ import json
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from pathlib import Path
 from types import TracebackType
 
@@ -26,9 +28,11 @@ from grovekeeper.embedded.kubelet import Kubelet
 from grovekeeper.embedded.scheduler import Scheduler
 from grovekeeper.embedded.server import ApiServer
 from grovekeeper.embedded.storage import Storage
+from grovekeeper.runtime import certificates
 from grovekeeper.runtime.clock import Clock
 
 _START_SECONDS = 20
+_CHAIN, _KEY, _AUTHORITY = "server.crt", "server.key", "ca.crt"
 
 
 class EmbeddedCluster:
@@ -38,9 +42,11 @@ class EmbeddedCluster:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        # kubectl sends no token over plain HTTP, so that a loopback server needs TLS, too.
+        self.url = f"https://127.0.0.1:{self.port}"
         self.token = "administrator"  # noqa: S105 - of a server on loopback
         self.dir = Path(tempfile.mkdtemp(prefix="grovekeeper-embedded-"))
+        self.ca_file = self._write_certificates()
         self.kubeconfig = self.kubeconfig_for(self.token, "admin")
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -64,6 +70,8 @@ class EmbeddedCluster:
             str(self.port),
             "--token",
             self.token,
+            "--certificates",
+            str(self.dir),
         ]
         with log.open("wb") as out:
             self._process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
@@ -89,37 +97,50 @@ class EmbeddedCluster:
     def request(self, method: str, path: str, body: object = None, content: str = "application/json") -> raw.Object:
         """Make one request as the administrator."""
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.url}{path}", data, method=method)  # noqa: S310 - http to loopback
+        request = urllib.request.Request(f"{self.url}{path}", data, method=method)  # noqa: S310 - to loopback
         request.add_header("Authorization", f"Bearer {self.token}")
         request.add_header("Content-Type", content)
-        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310 - http to loopback
+        context = ssl.create_default_context(cafile=str(self.ca_file))
+        with urllib.request.urlopen(request, timeout=20, context=context) as answer:  # noqa: S310 - to loopback
             loaded: raw.Object = json.load(answer)
         return loaded
 
     def kubeconfig_for(self, token: str, name: str) -> Path:
         """Write a kubeconfig with a bearer token and return its path."""
         path = self.dir / f"kubeconfig-{name}"
-        cluster = {"name": "embedded", "cluster": {"server": self.url}}
+        server = {"server": self.url, "certificate-authority-data": b64encode(self.ca_file.read_bytes()).decode()}
+        cluster = {"name": "embedded", "cluster": server}
         user = {"name": "embedded", "user": {"token": token}}
         context = {"name": "embedded", "context": {"cluster": "embedded", "user": "embedded"}}
         config = {"apiVersion": "v1", "kind": "Config", "current-context": "embedded"}
         path.write_text(json.dumps({**config, "clusters": [cluster], "users": [user], "contexts": [context]}))
         return path
 
+    def _write_certificates(self) -> Path:
+        state = certificates.fresh(["127.0.0.1", "localhost"], Clock().now())
+        (self.dir / _CHAIN).write_bytes(state.leaf.certificate)
+        (self.dir / _KEY).touch(mode=0o600)
+        (self.dir / _KEY).write_bytes(state.leaf.key)
+        (self.dir / _AUTHORITY).write_bytes(certificates.bundle(state))
+        return self.dir / _AUTHORITY
 
-async def serve(port: int, token: str) -> None:
-    """Run the API server, scheduler, kubelets and controllers until SIGTERM."""
+
+async def serve(port: int, token: str, folder: Path) -> None:
+    """Run the API server, scheduler, kubelets and controllers until SIGTERM; `folder` holds certificate and key."""
     storage = Storage()
     now = Clock().stamp
-    server = ApiServer(storage, now, token)
+    authority = (folder / _AUTHORITY).read_text()
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(folder / _CHAIN, folder / _KEY)
+    server = ApiServer(storage, now, token, authority)
     scheduler = Scheduler(storage, now)
-    kubelet = Kubelet(storage, f"http://127.0.0.1:{port}", now)
+    kubelet = Kubelet(storage, f"https://127.0.0.1:{port}", now)
     for name in ("default", "kube-system"):
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}, "status": {"phase": "Active"}}
         storage.put(("", "namespaces"), server._born(namespace))
     runner = web.AppRunner(server.application(), access_log=None, handler_cancellation=True)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port, backlog=512).start()
+    await web.TCPSite(runner, "127.0.0.1", port, backlog=512, ssl_context=tls).start()
     jobs = [asyncio.create_task(scheduler.run()), asyncio.create_task(server.controllers.run())]
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -140,9 +161,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A small Kubernetes in one process.")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--token", default="administrator")
+    parser.add_argument("--certificates", type=Path, required=True)
     options = parser.parse_args()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(options.port, options.token))
+        runner.run(serve(options.port, options.token, options.certificates))
 
 
 if __name__ == "__main__":

@@ -17,9 +17,14 @@ class Controllers:
     """Listens to the storage; acts a moment later, as controllers do."""
 
     def __init__(
-        self, storage: Storage, tokens: dict[str, str], create: Callable[[Collection, raw.Object], None]
+        self,
+        storage: Storage,
+        tokens: dict[str, str],
+        authority: str,
+        create: Callable[[Collection, raw.Object], None],
     ) -> None:
         self._storage = storage
+        self._authority = authority
         self._tokens = tokens
         self._create = create
         self._orphaned: asyncio.Queue[str] = asyncio.Queue()
@@ -76,7 +81,7 @@ class Controllers:
             return
         account = (secret["metadata"].get("annotations") or {}).get("kubernetes.io/service-account.name", "default")
         token = self.token_for(key[0], account)
-        data = {"token": token, "namespace": key[0], "ca.crt": ""}
+        data = {"token": token, "namespace": key[0], "ca.crt": self._authority}
         encoded = {name: b64encode(text.encode()).decode() for name, text in data.items()}
         self._storage.put(_SECRETS, {**secret, "data": encoded})
 

@@ -67,7 +67,9 @@ def built_in() -> list[Kind]:
     for group, version, plural, kind, namespaced, short in rows:
         package = special.get(group) or f"io.k8s.api.{(group or 'core').partition('.')[0]}.{version}"
         shorts = (short,) if short else ()
-        result.append(Kind(group, version, plural, kind, namespaced, shorts, f"{package}.{kind}"))
+        categories = ("all",) if plural in ("pods", "services", "horizontalpodautoscalers") else ()
+        definition = f"{package}.{kind}"
+        result.append(Kind(group, version, plural, kind, namespaced, shorts, definition, categories=categories))
     return result
 
 

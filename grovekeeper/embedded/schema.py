@@ -94,6 +94,27 @@ def pruned(value: raw.Json, schema: raw.Object | None, root: bool = True) -> raw
     return result
 
 
+def unknown(value: raw.Json, schema: raw.Object | None, path: str = "") -> Iterator[str]:
+    """Yield the paths of fields that a structural schema does not know."""
+    if schema is None or schema.get("x-kubernetes-preserve-unknown-fields"):
+        return
+    if isinstance(value, list):
+        for index, entry in enumerate(value):
+            yield from unknown(entry, schema.get("items"), f"{path}[{index}]")
+    elif isinstance(value, dict) and "properties" in schema:
+        for name, entry in value.items():
+            where = f"{path}.{name}".lstrip(".")
+            if not path and name in ("metadata", "apiVersion", "kind"):
+                continue
+            if name not in schema["properties"]:
+                yield where
+            else:
+                yield from unknown(entry, schema["properties"][name], where)
+    elif isinstance(value, dict) and isinstance(schema.get("additionalProperties"), dict):
+        for name, entry in value.items():
+            yield from unknown(entry, schema["additionalProperties"], f"{path}.{name}")
+
+
 def faults(value: raw.Json, schema: raw.Object | None, old: raw.Json = None, path: str = "") -> Iterator[Fault]:
     """Yield what is wrong with a value, CEL rules included."""
     if schema is None or value is None:

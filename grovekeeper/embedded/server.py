@@ -5,13 +5,13 @@ import secrets
 import uuid
 from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import orjson
 from aiohttp import web
 
 from grovekeeper.api import raw
-from grovekeeper.embedded import apply, kinds, paging, patches, pods, selectors, tables
+from grovekeeper.embedded import apply, discovery, kinds, paging, patches, pods, selectors, tables
 from grovekeeper.embedded import schema as schemas
 from grovekeeper.embedded.admission import Admission, DeniedError, Request
 from grovekeeper.embedded.controllers import Controllers
@@ -51,6 +51,7 @@ class Call:
     user: str
     groups: tuple[str, ...]
     manager: str
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def dry(self) -> bool:
@@ -61,13 +62,13 @@ class Call:
 class ApiServer:
     """Serves the kinds of a small Kubernetes."""
 
-    def __init__(self, storage: Storage, now: Callable[[], str], admin_token: str) -> None:
+    def __init__(self, storage: Storage, now: Callable[[], str], admin_token: str, authority: str) -> None:
         self.storage = storage
         self.now = now
         self.tokens = {admin_token: "kubernetes-admin"}
         self.kinds = {kind.collection: kind for kind in kinds.built_in()}
         self.admission = Admission(storage)
-        self.controllers = Controllers(storage, self.tokens, self._plant)
+        self.controllers = Controllers(storage, self.tokens, authority, self._plant)
         self._locks: dict[tuple[Collection, str, str], asyncio.Lock] = {}
 
     def application(self) -> web.Application:
@@ -103,6 +104,8 @@ class ApiServer:
         if request.method == "GET":
             return await self._read(request, call)
         body = orjson.loads(await request.read() or b"null")
+        if request.method in ("POST", "PUT", "PATCH") and isinstance(body, dict) and not call.subresource:
+            self._check_fields(call, body, request.content_type)
         if request.method == "POST":
             return await self._create(call, body)
         if request.method == "PUT":
@@ -112,6 +115,19 @@ class ApiServer:
         if request.method == "DELETE":
             return await self._delete(call, body or {})
         raise StatusError(405, "MethodNotAllowed", f"{request.method} is not supported")
+
+    def _check_fields(self, call: Call, body: raw.Object, content: str) -> None:
+        """Refuse unknown fields, or warn of them, as `fieldValidation` asks; apply always refuses them."""
+        unknown = list(schemas.unknown(body, call.kind.schema))
+        if not unknown or call.query.get("fieldValidation") == "Ignore":
+            return
+        if content == "application/apply-patch+yaml":
+            text = f"failed to create typed patch object: .{unknown[0]}: field not declared in schema"
+            raise StatusError(400, "BadRequest", text)
+        texts = [f'unknown field "{path}"' for path in unknown]
+        if call.query.get("fieldValidation") == "Strict":
+            raise StatusError(400, "BadRequest", f"strict decoding error: {', '.join(texts)}")
+        call.warnings.extend(texts)
 
     def _call(self, request: web.Request, group: str, version: str, rest: list[str]) -> Call:
         namespace = ""
@@ -132,42 +148,12 @@ class ApiServer:
         return Call(kind, namespace, name, sub, query, user, groups, query.get("fieldManager") or agent)
 
     def _discovery(self, parts: list[str]) -> web.Response:
-        if parts == ["version"]:
-            return _json({"major": "1", "minor": "37", "gitVersion": "v1.37.0-grovekeeper.embedded"})
         if parts in (["readyz"], ["healthz"], ["livez"]):
             return web.Response(text="ok")
-        if parts == ["api"]:
-            return _json({"kind": "APIVersions", "versions": ["v1"]})
-        if parts == ["apis"]:
-            return _json({"kind": "APIGroupList", "apiVersion": "v1", "groups": self._groups()})
-        if parts[:2] == ["openapi", "v3"]:
-            return _json({"paths": {}})
-        if len(parts) >= 2 and parts[0] in ("api", "apis"):
-            group, version = ("", parts[1]) if parts[0] == "api" else (parts[1], parts[2] if len(parts) > 2 else "")
-            found = [kind for kind in self.kinds.values() if kind.group == group and kind.version == version]
-            if found:
-                resources = [entry for kind in found for entry in tables.resources(kind)]
-                version_text = found[0].api_version
-                return _json(
-                    {
-                        "kind": "APIResourceList",
-                        "apiVersion": "v1",
-                        "groupVersion": version_text,
-                        "resources": resources,
-                    }
-                )
-        raise StatusError(404, "NotFound", "the server could not find the requested resource")
-
-    def _groups(self) -> list[raw.Object]:
-        versions = sorted({(kind.group, kind.version) for kind in self.kinds.values() if kind.group})
-        return [
-            {
-                "name": g,
-                "versions": [{"groupVersion": f"{g}/{v}", "version": v}],
-                "preferredVersion": {"groupVersion": f"{g}/{v}", "version": v},
-            }
-            for g, v in versions
-        ]
+        found = discovery.document(parts, self.kinds.values())
+        if found is None:
+            raise StatusError(404, "NotFound", "the server could not find the requested resource")
+        return _json(found)
 
     async def _read(self, request: web.Request, call: Call) -> web.StreamResponse:
         if call.name:
@@ -266,8 +252,8 @@ class ApiServer:
             metadata["namespace"] = call.namespace or metadata.get("namespace") or "default"
             if self.storage.get(("", "namespaces"), ("", metadata["namespace"])) is None:
                 raise StatusError(404, "NotFound", f'namespaces "{metadata["namespace"]}" not found')
-        for field in ("uid", "resourceVersion", "creationTimestamp", "deletionTimestamp"):
-            metadata.pop(field, None)
+        for given in ("uid", "resourceVersion", "creationTimestamp", "deletionTimestamp"):
+            metadata.pop(given, None)
         obj = self._without_status(call.kind, {**body, "metadata": metadata})
         obj = await self._admitted(call, self._defaulted(call.kind, obj), None, "CREATE")
         metadata = obj["metadata"]
@@ -435,7 +421,7 @@ class ApiServer:
         if call.subresource != "status" and new.get("spec") != live.get("spec"):
             new["metadata"]["generation"] = live["metadata"].get("generation", 1) + 1
         if _same(new, live):
-            return _json(self._full(call.kind, live), warnings=self.admission.warnings)
+            return _json(self._full(call.kind, live), warnings=call.warnings + self.admission.warnings)
         if (
             new["metadata"].get("deletionTimestamp")
             and not new["metadata"].get("finalizers")
@@ -507,7 +493,7 @@ class ApiServer:
         return self.controllers.delete(call.kind.collection, obj)
 
     def _keep(self, call: Call, obj: raw.Object, code: int) -> web.Response:
-        warnings = self.admission.warnings
+        warnings = call.warnings + self.admission.warnings
         if call.dry:
             return _json(self._full(call.kind, {**obj}), code, warnings)
         stored = self.storage.put(call.kind.collection, obj)

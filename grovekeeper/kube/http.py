@@ -33,26 +33,13 @@ _WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60
 
 
 class Credentials(Protocol):
-    """Where the server is and how to be let in. Implemented below for a fixed token and for the official package."""
+    """Where the server is and how to be let in. Implemented below for the official package."""
 
     url: str
     ssl: ssl.SSLContext | bool
 
     async def headers(self) -> dict[str, str]:
         """Return the headers of authentication, refreshed where they age."""
-
-
-class Fixed:
-    """A URL with a bearer token, for tests and the embedded cluster."""
-
-    def __init__(self, url: str, token: str = "", ca_file: Path | None = None) -> None:
-        self.url = url
-        self.ssl: ssl.SSLContext | bool = ssl.create_default_context(cafile=str(ca_file)) if ca_file else True
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
-
-    async def headers(self) -> dict[str, str]:
-        """Return the token's header."""
-        return self._headers
 
 
 class Configured:

@@ -25,7 +25,6 @@ class Webhook(_Part):
 
     bind: str = "0.0.0.0"  # noqa: S104 - a pod's server listens on the pod's address
     port: int = 9443
-    processes: Annotated[int, Field(ge=1, le=64)] = 1
     cert_mode: Literal["auto", "files"] = "auto"
     cert_dir: Path = Path("/etc/grovekeeper/webhook-certs")
     service_name: str = "grovekeeper-webhook"

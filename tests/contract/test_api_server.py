@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -198,9 +198,9 @@ async def test_a_watch_goes_on_from_a_version_and_selects(client: HttpClient, na
     assert await _take(selected, 3) == ["ADDED", "MODIFIED", "DELETED"], "what leaves the selection is gone for it"
 
 
-async def _take(events: AsyncIterator[Any], count: int) -> list[str]:
+async def _take(watch: AsyncGenerator[Any, None], count: int) -> list[str]:
     found: list[str] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(10), contextlib.aclosing(watch) as events:
         async for event in events:
             if event.type != "BOOKMARK":
                 found.append(event.type)

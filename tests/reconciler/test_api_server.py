@@ -65,7 +65,7 @@ class Worker:
 
 @pytest.fixture
 async def here(cluster: EmbeddedCluster) -> AsyncIterator[Worker]:
-    client = http.HttpClient(http.Fixed(cluster.url, cluster.token))
+    client = http.HttpClient(await http.credentials(cluster.kubeconfig))
     cluster.request("POST", "/api/v1/namespaces", {"metadata": {"name": "ns"}})
     found = Worker(client)
     await found.informers.start()

@@ -1,0 +1,88 @@
+"""kubectl on both clusters: what people type in the first hour."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.controlplane import binaries
+
+pytestmark = pytest.mark.real
+"""kubectl itself comes with the control plane's binaries."""
+
+MANIFEST = """\
+apiVersion: grove.io/v1alpha1
+kind: PodGangSet
+metadata: {name: shop}
+spec:
+  replicas: %s
+  template:
+    cliques:
+      - name: web
+        spec:
+          roleName: web
+          replicas: 2
+          podSpec: {containers: [{name: c, image: i}]}
+"""
+
+
+class Kubectl:
+    def __init__(self, server: Any, namespace: str) -> None:
+        self._command = [
+            str(binaries.ensure("kubectl")),
+            f"--kubeconfig={server.kubeconfig}",
+            f"--namespace={namespace}",
+        ]
+
+    def __call__(self, *arguments: str, code: int = 0, text: str | None = None) -> str:
+        done = subprocess.run(
+            [*self._command, *arguments], input=text, capture_output=True, text=True, timeout=30, check=False
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+
+@pytest.fixture
+def kubectl(server: Any, namespace: str) -> Kubectl:
+    return Kubectl(server, namespace)
+
+
+def test_apply_get_scale_and_delete(kubectl: Kubectl, tmp_path: Path) -> None:
+    path = tmp_path / "shop.yaml"
+    path.write_text(MANIFEST % 1)
+    assert "created" in kubectl("apply", "-f", str(path))
+    assert "unchanged" in kubectl("apply", "-f", str(path))
+    path.write_text(MANIFEST % 2)
+    assert "+  replicas: 2" in kubectl("diff", "-f", str(path), code=1)
+    assert "configured" in kubectl("apply", "-f", str(path))
+    table = kubectl("get", "pgs").splitlines()
+    assert table[0].split()[:2] == ["NAME", "REPLICAS"] or table[0].split()[0] == "NAME"
+    assert table[1].startswith("shop")
+    assert "scaled" in kubectl("scale", "pgs/shop", "--replicas=3")
+    assert json.loads(kubectl("get", "pgs", "shop", "-o", "json"))["spec"]["replicas"] == 3
+    assert kubectl("get", "pgs", "-o", "name").strip() == "podgangset.grove.io/shop"
+    assert "deleted" in kubectl("delete", "pgs", "shop")
+    assert "not found" in kubectl("get", "pgs", "shop", code=1).lower()
+
+
+def test_server_side_apply_and_its_dry_run(kubectl: Kubectl) -> None:
+    dry = kubectl("apply", "--server-side", "--dry-run=server", "-f", "-", text=MANIFEST % 1)
+    assert "serverside-applied (server dry run)" in dry
+    assert "serverside-applied" in kubectl("apply", "--server-side", "-f", "-", text=MANIFEST % 1)
+    conflict = kubectl("apply", "--server-side", "--field-manager=b", "-f", "-", code=1, text=MANIFEST % 2)
+    assert "conflict" in conflict
+    wrong = kubectl("apply", "--server-side", "-f", "-", code=1, text=(MANIFEST % 1).replace("roleName", "roleNmae"))
+    assert "roleNmae" in wrong
+
+
+def test_describe_label_patch_and_explain(kubectl: Kubectl) -> None:
+    kubectl("create", "-f", "-", text=MANIFEST % 1)
+    assert "labeled" in kubectl("label", "pgs", "shop", "team=a")
+    assert kubectl("get", "pgs", "-l", "team=a", "-o", "name").strip()
+    assert not kubectl("get", "pgs", "-l", "team=b", "-o", "name").strip()
+    assert "patched" in kubectl("patch", "pgs", "shop", "--type=merge", "-p", '{"spec":{"replicas":4}}')
+    described = kubectl("describe", "pgs", "shop")
+    assert "Replicas:" in described
+    assert "shop" in kubectl("get", "all,pgs", "-o", "wide")
