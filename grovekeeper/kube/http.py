@@ -265,6 +265,8 @@ class HttpClient:
         if self._session is not None:
             await self._session.close()
             self._session = None
+            # TLS connections end in later turns of the loop; aiohttp leaves it to the caller to grant them.
+            await asyncio.sleep(0.05)
 
     async def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
