@@ -1,11 +1,33 @@
 """From a gang and its pods to what the placement engine is asked. Pure."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from grovekeeper.api import raw
 from grovekeeper.expand import gangs, model, plan
 from grovekeeper.placement import request
 from grovekeeper.reconciler import pins
+
+Peers = tuple[tuple[str, ...], ...]
+"""Where siblings are: node names, a tuple a sibling."""
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What a gang's placement depends on besides its own pods."""
+
+    near: tuple[str, ...] = ()
+    """Nodes of the base gang."""
+    reserved: Mapping[str, str] = field(default_factory=dict)
+    """Hostname to the node on which that pod was last."""
+    avoid: tuple[str, ...] = ()
+    """Nodes to keep off."""
+    minimum_only: bool = False
+    """Leave pods above the minimum out: it is not their turn yet."""
+    replicas: Peers = ()
+    """Of each other set replica, where the set's replicas are spread."""
+    groups: Mapping[str, Peers] = field(default_factory=dict)
+    """By FQN of a scaling group that is spread: of each of its replicas that is not in this gang."""
 
 
 def levels_of(binding: raw.Object | None) -> dict[str, str]:
@@ -18,17 +40,9 @@ def ask(
     gang: gangs.Gang,
     pods: Mapping[str, Sequence[raw.Object]],
     levels: Mapping[str, str],
-    near: Sequence[str],
-    reserved: Mapping[str, str],
-    avoid: Sequence[str] = (),
-    *,
-    minimum_only: bool = False,
+    around: Around,
 ) -> request.GangAsk:
-    """Return the request for the pods that are still gated; those that have a node (or a pin) are fixed.
-
-    `near` is the base gang's nodes, `reserved` maps hostnames to where they were last, `avoid` names nodes to keep off.
-    With `minimum_only`, pods above the minimum are left out: it is not their turn yet.
-    """
+    """Return the request for the pods that are still gated; those that have a node (or a pin) are fixed."""
     groups = []
     fixed: dict[str, tuple[str, str]] = {}
     priority = 0
@@ -46,8 +60,8 @@ def ask(
                 fixed[pod["metadata"]["name"]] = (member.fqn, node)
                 here += 1
             elif plan.gated(pod):
-                waiting.append(_pod(pod, reserved, avoid))
-        if minimum_only:
+                waiting.append(_pod(pod, around))
+        if around.minimum_only:
             waiting = waiting[: max(0, member.minimum - here)]
         groups.append(
             request.GroupAsk(member.fqn, tuple(waiting), member.minimum, _constraint(member.template.pack, levels))
@@ -58,25 +72,41 @@ def ask(
         groups=tuple(groups),
         constraint=_constraint(gang.pack, levels),
         subgangs=tuple(
-            request.SubgangAsk(sub.name, sub.cliques, _constraint(sub.pack, levels)) for sub in gang.subgangs
+            request.SubgangAsk(
+                sub.name,
+                sub.cliques,
+                _constraint(sub.pack, levels),
+                sub.group if sub.spread else "",
+                _spread(sub.spread, levels),
+                around.groups.get(sub.group, ()),
+            )
+            for sub in gang.subgangs
         ),
         priority=priority,
         created=created,
         fixed=fixed,
-        near=tuple(near),
+        near=around.near,
+        spread=_spread(gang.spread, levels),
+        spread_peers=around.groups.get(gang.group, ()) if gang.group else around.replicas,
         levels=tuple(levels.values()),
     )
 
 
-def _pod(pod: raw.Object, reserved: Mapping[str, str], avoid: Sequence[str]) -> request.PodAsk:
+def _pod(pod: raw.Object, around: Around) -> request.PodAsk:
     metadata = pod["metadata"]
+    spec = pod["spec"]
     return request.PodAsk(
         metadata["name"],
         metadata["uid"],
-        pins.avoiding(pod["spec"], avoid) if avoid else pod["spec"],
+        pins.avoiding(spec, around.avoid) if around.avoid else spec,
         metadata.get("labels") or {},
-        (pod.get("status") or {}).get("nominatedNodeName") or reserved.get(pod["spec"].get("hostname") or ""),
+        (pod.get("status") or {}).get("nominatedNodeName") or around.reserved.get(spec.get("hostname") or ""),
     )
+
+
+def _spread(rules: Sequence[model.Spread], levels: Mapping[str, str]) -> tuple[request.Spread, ...]:
+    found = ((rule.key or levels.get(rule.domain or ""), rule) for rule in rules)
+    return tuple(request.Spread(key, rule.max_skew, rule.required) for key, rule in found if key)
 
 
 def _constraint(pack: model.Pack | None, levels: Mapping[str, str]) -> request.Constraint:

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from time import perf_counter
 
 from grovekeeper.api import names, raw
-from grovekeeper.expand import gangs, model, plan
+from grovekeeper.expand import gangs, plan
 from grovekeeper.kube import errors, resources
 from grovekeeper.placement import place, request, shape, snapshot
-from grovekeeper.reconciler import asks, children, decisions, gangstatus, keys, pins
+from grovekeeper.reconciler import asks, children, decisions, gangstatus, keys, pins, view
 from grovekeeper.reconciler.context import Context, Result
 from grovekeeper.runtime import clock, metrics
 
@@ -29,24 +29,13 @@ _REFUSED_SECONDS = 300.0
 _BUSY_SECONDS = 0.1
 _TURN_SECONDS = 0.5
 
-Pods = dict[str, list[raw.Object]]
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A gang with everything that a decision about it needs."""
-
-    w: model.Workload
-    gang: gangs.Gang
-    pods: Pods
-    """Pods by PodClique FQN."""
-
 
 @dataclass(slots=True)
 class Owner:
     """The placement owner's memory; all of it can be rebuilt from the caches."""
 
     ctx: Context
+    cached: view.View = field(init=False)
     room: snapshot.Snapshot = field(default_factory=snapshot.Snapshot)
     waiting: dict[str, str] = field(default_factory=dict)
     """Key of a gang that does not fit, to the reason."""
@@ -61,6 +50,9 @@ class Owner:
     """Keys of gangs that are being attended to: the key `room` and a gang's own may come at the same time."""
     _phases: dict[str, tuple[str, float]] = field(default_factory=dict)
     """UID of a PodGang without a status yet, to its phase and the monotonic time since which it is in it."""
+
+    def __post_init__(self) -> None:
+        self.cached = view.View(self.ctx.stores, self.ctx.workload, self.room.node_of)
 
     def on_node(self, old: raw.Object | None, new: raw.Object | None) -> None:
         """Keep the snapshot's nodes."""
@@ -95,7 +87,7 @@ class Owner:
         if key.kind == keys.ROOM:
             await self._try_waiting()
             return Result()
-        found = self._find(key)
+        found = self.cached.find(key)
         if found is None:
             self.waiting.pop(str(key), None)
             self.refused.pop(str(key), None)
@@ -105,7 +97,7 @@ class Owner:
 
     async def _try_waiting(self) -> None:
         """Try all that wait, in their order; one that fails does not stop the others and comes again by itself."""
-        found = {text: each for text in self.waiting if (each := self._find(keys.parse(text))) is not None}
+        found = {text: each for text in self.waiting if (each := self.cached.find(keys.parse(text))) is not None}
         order = {
             text: decisions.order(
                 one.pods, one.gang.base, one.gang.name, has_minimum=gangstatus.scheduled(one.gang, one.pods)
@@ -113,7 +105,7 @@ class Owner:
             for text, one in found.items()
         }
         for key in sorted(found, key=order.__getitem__):
-            each = self._find(keys.parse(key))  # the ones before took their time
+            each = self.cached.find(keys.parse(key))  # the ones before took their time
             try:
                 again = (await self._attend(each)).requeue_after if each is not None else None
             except errors.KubeError as error:
@@ -122,36 +114,7 @@ class Owner:
             if again is not None:
                 await self.ctx.enqueue(key, delay=again)
 
-    def _find(self, key: keys.Key) -> Found | None:
-        """Return the gang by its name, if its set still wants it. O(cliques of the set replica)."""
-        mark = f"{key.namespace}/{key.name}"
-        clique = next(iter(self.ctx.stores.cliques.by_index("gang", mark)), None)
-        owner = self.ctx.set_of(clique) if clique is not None else None
-        if clique is None or owner is None:
-            return None
-        w = self.ctx.workload(owner)
-        index = int(clique["metadata"]["labels"][w.dialect.label_replica_index])
-        if index >= w.replicas:
-            return None
-        live = self._live(w, index)
-        gang = next((each for each in gangs.of_replica(w, index, live) if each.name == key.name), None)
-        return None if gang is None else Found(w, gang, self._pods(w.namespace, gang.name))
-
-    def _live(self, w: model.Workload, index: int) -> model.Live:
-        mark = f"{w.namespace}/{w.name}/{index}"
-        stores = self.ctx.stores
-        return model.Live(
-            {c["metadata"]["name"]: c["spec"].get("replicas", 1) for c in stores.cliques.by_index("replica", mark)},
-            {g["metadata"]["name"]: g["spec"].get("replicas", 1) for g in stores.groups.by_index("replica", mark)},
-        )
-
-    def _pods(self, namespace: str, gang: str) -> Pods:
-        result: Pods = {}
-        for pod in self.ctx.stores.pods.by_index("gang", f"{namespace}/{gang}"):
-            result.setdefault(pod["metadata"]["labels"][names.LABEL_PODCLIQUE], []).append(pod)
-        return result
-
-    async def _attend(self, found: Found) -> Result:
+    async def _attend(self, found: view.Found) -> Result:
         key = keys.gang(found.w.namespace, found.gang.name)
         if key in self._busy:
             return Result(_BUSY_SECONDS)
@@ -161,7 +124,7 @@ class Owner:
         finally:
             self._busy.discard(key)
 
-    async def _step(self, key: str, found: Found) -> Result:
+    async def _step(self, key: str, found: view.Found) -> Result:
         living = {fqn: [pod for pod in pods if plan.alive(pod)] for fqn, pods in found.pods.items()}
         gated = [pod for pods in living.values() for pod in pods if plan.gated(pod)]
         missing = gangs.missing(found.gang, {fqn: len(pods) for fqn, pods in living.items()})
@@ -185,43 +148,43 @@ class Owner:
         ]
         return Result(min(waits) if waits else None)
 
-    def _base_is_placed(self, found: Found) -> bool:
+    def _base_is_placed(self, found: view.Found) -> bool:
         if found.gang.base is None:
             return True
-        live = self._live(found.w, found.gang.index)
+        live = self.cached.live(found.w, found.gang.index)
         base = gangs.base(found.w, found.gang.index, live)
-        return gangstatus.scheduled(base, self._pods(found.w.namespace, base.name))
+        return gangstatus.scheduled(base, self.cached.pods(found.w.namespace, base.name))
 
-    async def _wake_scaled(self, found: Found) -> None:
+    async def _wake_scaled(self, found: view.Found) -> None:
         """Scaled gangs that wait for this base gang are looked at when it has been placed."""
         if found.gang.base is not None or not gangstatus.scheduled(found.gang, found.pods):
             return
-        live = self._live(found.w, found.gang.index)
+        live = self.cached.live(found.w, found.gang.index)
         scaled = gangs.of_replica(found.w, found.gang.index, live)[1:]
         ready = [
             keys.gang(found.w.namespace, gang.name)
             for gang in scaled
-            if any(plan.gated(pod) for pods in self._pods(found.w.namespace, gang.name).values() for pod in pods)
+            if any(plan.gated(pod) for pods in self.cached.pods(found.w.namespace, gang.name).values() for pod in pods)
             and keys.gang(found.w.namespace, gang.name) not in self.waiting
         ]
         await self.ctx.enqueue(*ready)
 
-    def _comes_first(self, key: str, found: Found) -> str | None:
+    def _comes_first(self, key: str, found: view.Found) -> str | None:
         """Return why pods above the minimum wait for their turn, or None: the minimum of others comes first."""
         if not any(sum(map(plan.alive, found.pods.get(m.fqn, ()))) > m.minimum for m in found.gang.members):
             return None
         if not gangstatus.scheduled(found.gang, found.pods) and any(text != key for text in self.waiting):
             return "pods above the minimum come after the minimum of gangs that wait"
         if found.gang.base is None:
-            for gang in gangs.of_replica(found.w, found.gang.index, self._live(found.w, found.gang.index))[1:]:
-                pods = self._pods(found.w.namespace, gang.name)
+            for gang in gangs.of_replica(found.w, found.gang.index, self.cached.live(found.w, found.gang.index))[1:]:
+                pods = self.cached.pods(found.w.namespace, gang.name)
                 counts = {fqn: sum(map(plan.alive, each)) for fqn, each in pods.items()}
                 tried = keys.gang(found.w.namespace, gang.name) in self.waiting
                 if not tried and not gangs.missing(gang, counts) and not gangstatus.scheduled(gang, pods):
                     return f"pods above the minimum come after the minimum of {gang.name}"
         return None
 
-    async def _place(self, found: Found, gated: Sequence[raw.Object], *, minimum_only: bool) -> str | None:
+    async def _place(self, found: view.Found, gated: Sequence[raw.Object], *, minimum_only: bool) -> str | None:
         """Decide and carry out; return why not, or None."""
         w, gang = found.w, found.gang
         live = self.ctx.stores.gangs.get(w.namespace, gang.name)
@@ -235,16 +198,8 @@ class Owner:
             self.room.remove_pod(pod["metadata"]["uid"])
         topology = gangs.topology_name(w)
         levels = asks.levels_of(self.ctx.stores.topologies.get(None, topology) if topology else None)
-        ask = asks.ask(
-            w,
-            gang,
-            found.pods,
-            levels,
-            self._base_nodes(found),
-            decisions.reserved(live),
-            avoid,
-            minimum_only=minimum_only,
-        )
+        around = self.cached.around(found, decisions.reserved(live), avoid, minimum_only=minimum_only)
+        ask = asks.ask(w, gang, found.pods, levels, around)
         begin = perf_counter()
         answer = place.place(ask, self.room)
         metrics.PLACE_SECONDS.observe(perf_counter() - begin)
@@ -268,12 +223,6 @@ class Owner:
         await self._carry_out([by_name[name] for name in answer.nodes], answer.nodes)
         metrics.GANGS_PLACED.inc()
         return f"no room for {len(answer.left_out)} pods above the minimum" if answer.left_out else None
-
-    def _base_nodes(self, found: Found) -> list[str]:
-        if found.gang.base is None:
-            return []
-        pods = self._pods(found.w.namespace, found.gang.base)
-        return [pod["spec"]["nodeName"] for group in pods.values() for pod in group if pod["spec"].get("nodeName")]
 
     def _avoided(self, key: str) -> list[str]:
         now = clock.monotonic()
@@ -300,7 +249,7 @@ class Owner:
         return all(self.room.holds(pod["spec"], nodes[pod["metadata"]["name"]]) for pod in pods)
 
     async def _write_gang(
-        self, found: Found, levels: Mapping[str, str], nodes: Mapping[str, str], score: float | None = None
+        self, found: view.Found, levels: Mapping[str, str], nodes: Mapping[str, str], score: float | None = None
     ) -> None:
         """Persist the decision with the PodGang in one write; decisions of pods that live on are kept."""
         w, gang = found.w, found.gang
@@ -363,13 +312,13 @@ class Owner:
         self.sent[metadata["uid"]] = clock.monotonic()
         self.ctx.stores.pods.observe(stored)
 
-    def _note_whole(self, key: str, found: Found) -> None:
+    def _note_whole(self, key: str, found: view.Found) -> None:
         if gangstatus.scheduled(found.gang, found.pods):
             self._whole.add(key)
         elif not any(pod["spec"].get("nodeName") for pods in found.pods.values() for pod in pods if plan.alive(pod)):
             self._whole.discard(key)
 
-    async def _unwind(self, key: str, found: Found) -> float | None:
+    async def _unwind(self, key: str, found: view.Found) -> float | None:
         """Take back pods that were released and not bound in time; return seconds until the next time runs out."""
         patience = self.ctx.settings.reconcile.bind_timeout_seconds
         loose = decisions.loose(found.pods)
@@ -392,7 +341,7 @@ class Owner:
         await children.together(children.delete(self.ctx, resources.PODS, pod) for pod in doomed)
         return None
 
-    async def _write_status(self, found: Found, why_not: str | None) -> float | None:
+    async def _write_status(self, found: view.Found, why_not: str | None) -> float | None:
         """Write the PodGang's status; while all goes well the first write waits for the gang to be ready."""
         live = self.ctx.stores.gangs.get(found.w.namespace, found.gang.name)
         if live is None:
@@ -424,7 +373,7 @@ class Owner:
         age = (self.ctx.clock.now() - clock.parse(live["metadata"]["creationTimestamp"])).total_seconds()
         return max(0.0, _SETTLE_SECONDS - age)
 
-    async def _refresh_references(self, found: Found, live: raw.Object) -> None:
+    async def _refresh_references(self, found: view.Found, live: raw.Object) -> None:
         listed = {ref["name"] for group in live["spec"]["podgroups"] for ref in group["podReferences"]}
         alive = {p["metadata"]["name"] for pods in found.pods.values() for p in pods if plan.alive(p)}
         if listed != alive:

@@ -23,7 +23,10 @@ class Subgang:
 
     name: str
     cliques: tuple[str, ...]
-    pack: model.Pack
+    pack: model.Pack | None
+    group: str
+    """FQN of the scaling group."""
+    spread: tuple[model.Spread, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,10 @@ class Gang:
     subgangs: tuple[Subgang, ...]
     base: str | None
     """Name of the base gang that a scaled gang waits for; None for a base gang."""
+    spread: tuple[model.Spread, ...] = ()
+    """Against its siblings: the set's other replicas, or the group's for a scaled gang."""
+    group: str | None = None
+    """FQN of the scaling group of a scaled gang."""
 
 
 def base(w: model.Workload, index: int, live: model.Live) -> Gang:
@@ -50,9 +57,10 @@ def base(w: model.Workload, index: int, live: model.Live) -> Gang:
         for j in range(min(wanted, group.min_available)):
             mine = [_member(naming.member(fqn, j, name), w.clique(name), live) for name in group.clique_names]
             members.extend(mine)
-            if group.pack is not None:
-                subgangs.append(Subgang(f"{fqn}-{j}", tuple(member.fqn for member in mine), group.pack))
-    return Gang(naming.replica(w.name, index), index, tuple(members), w.pack, tuple(subgangs), None)
+            if group.pack is not None or group.spread:
+                cliques = tuple(member.fqn for member in mine)
+                subgangs.append(Subgang(f"{fqn}-{j}", cliques, group.pack, fqn, group.spread))
+    return Gang(naming.replica(w.name, index), index, tuple(members), w.pack, tuple(subgangs), None, w.spread)
 
 
 def scaled(w: model.Workload, index: int, group: model.GroupTemplate, group_index: int, live: model.Live) -> Gang:
@@ -60,7 +68,8 @@ def scaled(w: model.Workload, index: int, group: model.GroupTemplate, group_inde
     fqn = naming.group(w.name, index, group.name)
     members = tuple(_member(naming.member(fqn, group_index, name), w.clique(name), live) for name in group.clique_names)
     name = naming.scaled_gang(fqn, group_index, group.min_available)
-    return Gang(name, index, members, group.pack or w.pack, (), naming.replica(w.name, index))
+    pack = group.pack or w.pack
+    return Gang(name, index, members, pack, (), naming.replica(w.name, index), group.spread, fqn)
 
 
 def of_replica(w: model.Workload, index: int, live: model.Live) -> list[Gang]:

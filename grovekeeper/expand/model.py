@@ -21,6 +21,16 @@ class Pack:
 
 
 @dataclass(frozen=True, slots=True)
+class Spread:
+    """One rule of spread over the domains of a level, given as a topology domain or as a node label key."""
+
+    domain: str | None
+    key: str | None
+    max_skew: int
+    required: bool
+
+
+@dataclass(frozen=True, slots=True)
 class CliqueTemplate:
     """One entry of spec.template.cliques."""
 
@@ -55,6 +65,8 @@ class GroupTemplate:
     pack: Pack | None
     resource_sharing: tuple[raw.Object, ...]
     termination_delay: str | None
+    spread: tuple[Spread, ...] = ()
+    """Of the group's replicas within a set replica."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +91,8 @@ class Workload:
     generation_hash: str
     """Hash over all clique templates: a change starts an update."""
     raw: raw.Object
+    spread: tuple[Spread, ...] = ()
+    """Of the set's replicas: replicaSpreadConstraints and spec.template.topologyConstraint.spread."""
 
     def group_of(self, clique_name: str) -> GroupTemplate | None:
         """Return the scaling group that the clique belongs to, or None for a standalone clique."""

@@ -38,6 +38,8 @@ def workload(obj: raw.Object) -> model.Workload:
             ((clique.name, clique.template_hash) for clique in cliques), ordered=startup != names.STARTUP_ANY_ORDER
         ),
         raw=obj,
+        spread=_spread(template.get("topologyConstraint"))
+        + tuple(_replica_spread(rule) for rule in spec.get("replicaSpreadConstraints") or ()),
     )
 
 
@@ -73,6 +75,7 @@ def _group(entry: raw.Object) -> model.GroupTemplate:
         pack=_pack(entry.get("topologyConstraint")),
         resource_sharing=tuple(entry.get("resourceSharing") or ()),
         termination_delay=entry.get("terminationDelay"),
+        spread=_spread(entry.get("topologyConstraint")),
     )
 
 
@@ -85,6 +88,21 @@ def _pack(constraint: raw.Object | None) -> model.Pack | None:
         required=pack.get("required") or constraint.get("packDomain"),
         preferred=pack.get("preferred"),
     )
+
+
+def _spread(constraint: raw.Object | None) -> tuple[model.Spread, ...]:
+    rules = (constraint or {}).get("spread") or ()
+    return tuple(
+        model.Spread(rule["domain"], None, _count(rule.get("maxSkew"), 1), _is_required(rule)) for rule in rules
+    )
+
+
+def _replica_spread(rule: raw.Object) -> model.Spread:
+    return model.Spread(None, rule["topologyKey"], _count(rule.get("maxSkew"), 1), _is_required(rule))
+
+
+def _is_required(rule: raw.Object) -> bool:
+    return bool(rule.get("whenUnsatisfiable", "DoNotSchedule") == "DoNotSchedule")
 
 
 def _count(value: raw.Json, default: int) -> int:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grovekeeper.placement import explain, pack, request
+from grovekeeper.placement import explain, pack, request, spreading
 from grovekeeper.placement import shape as shapes
 from grovekeeper.placement.snapshot import Ints, Snapshot
 
@@ -39,6 +39,9 @@ class Unit:
 
     parts: list[Part]
     constraint: request.Constraint
+    family: str = ""
+    spread: tuple[request.Spread, ...] = ()
+    peers: tuple[tuple[str, ...], ...] = ()
 
 
 class Search:
@@ -54,6 +57,8 @@ class Search:
         self.levels = [key for key in gang.levels if len(snapshot.domains(key)[1])]
         self.chosen: dict[str, list[tuple[int, int]]] = {}
         self.tries = TRIES
+        self.siblings: dict[str, list[list[int]]] = {}
+        """Rows of the subgangs that this search has placed, by family."""
         self.near = [row for name in gang.near if (row := snapshot.row_of(name)) is not None]
 
     def inner(self, key: str | None) -> list[str]:
@@ -75,6 +80,7 @@ def place(gang: request.GangAsk, snapshot: Snapshot) -> request.Placement | requ
         return trouble
     search = Search(snapshot, gang)
     missing = [key for unit in units for key in _labels(unit) if key not in search.levels]
+    missing += [rule.level for rule in _rules(gang) if rule.required and not snapshot.domains(rule.level)[1]]
     required = gang.constraint.required
     if (required and required not in search.levels) or missing:
         return explain.unknown_level(required or missing[0])
@@ -83,11 +89,12 @@ def place(gang: request.GangAsk, snapshot: Snapshot) -> request.Placement | requ
     again = _back_home(gang, units, search)
     if again is not None:
         return again
-    whole = Unit([part for unit in units for part in unit.parts], gang.constraint)
-    for rows in _candidates(search, whole, everything, fixed):
-        for order in _orders(units):
-            if _place_units(search, order, rows, gang, snapshot):
-                return _finished(gang, units, search, rows)
+    whole = Unit([part for unit in units for part in unit.parts], gang.constraint, "", gang.spread, gang.spread_peers)
+    for spread_out in _spread(search, whole, everything, fixed):
+        for rows in _candidates(search, whole, spread_out, fixed):
+            for order in _orders(units):
+                if _place_units(search, order, rows, gang, snapshot):
+                    return _finished(gang, units, search, rows)
     return explain.reasons(gang, whole.parts, search.levels, snapshot)
 
 
@@ -135,7 +142,7 @@ def _units(gang: request.GangAsk, snapshot: Snapshot) -> tuple[list[Unit], reque
     for subgang in gang.subgangs:
         mine = [parts[name] for name in subgang.groups if name in parts]
         taken.update(subgang.groups)
-        units.append(Unit(mine, subgang.constraint))
+        units.append(Unit(mine, subgang.constraint, subgang.family, subgang.spread, subgang.spread_peers))
     units += [Unit([part], part.constraint) for name, part in parts.items() if name not in taken]
     units.sort(key=lambda unit: (unit.constraint.required is None, -_weight(unit)))
     return units, None
@@ -144,6 +151,10 @@ def _units(gang: request.GangAsk, snapshot: Snapshot) -> tuple[list[Unit], reque
 def _weight(unit: Unit) -> int:
     """Return how hard a unit is to place: pods times what they ask for of the scarcest-looking resource."""
     return max((part.need * int(part.vector[1:].max(initial=1)) for part in unit.parts), default=0)
+
+
+def _rules(gang: request.GangAsk) -> list[request.Spread]:
+    return [*gang.spread, *(rule for subgang in gang.subgangs for rule in subgang.spread)]
 
 
 def _labels(unit: Unit) -> list[str]:
@@ -156,6 +167,27 @@ def _orders(units: list[Unit]) -> Iterator[list[Unit]]:
     yield units
     for position in range(1, min(len(units), 6)):
         yield [units[position], *units[:position], *units[position + 1 :]]
+
+
+def _spread(search: Search, unit: Unit, rows: Ints, fixed: list[int]) -> Iterator[Ints]:
+    """Yield the rows among which the unit may be placed with regard to its siblings, best first."""
+    if not unit.spread or fixed:
+        # What has a place already stays there: the rest of it goes where it is.
+        yield rows
+        return
+    mask = np.ones(len(search.free), dtype=np.bool_)
+    for part in unit.parts:
+        mask &= np.isin(np.arange(len(mask)), part.allowed)
+    inside = np.zeros(len(search.free), dtype=np.bool_)
+
+    def ranked(ids: Ints, among: Ints) -> list[int]:
+        inside[:] = False
+        inside[among] = True
+        return _fitting(search, unit, ids, inside, fixed)
+
+    others = [[row for name in peer if (row := search.snapshot.row_of(name)) is not None] for peer in unit.peers]
+    peers = others + search.siblings.get(unit.family, []) if unit.family else others
+    yield from spreading.options(search.snapshot, unit.spread, peers, rows, np.flatnonzero(mask), ranked)
 
 
 def _candidates(search: Search, unit: Unit, rows: Ints, fixed: list[int]) -> Iterator[Ints]:
@@ -201,6 +233,7 @@ def _fitting(
 def _place_units(search: Search, units: Sequence[Unit], rows: Ints, gang: request.GangAsk, snapshot: Snapshot) -> bool:
     before = search.free.copy()
     search.chosen.clear()
+    search.siblings.clear()
     for unit in units:
         if search.tries <= 0 or not _place_unit(search, unit, rows, gang, snapshot):
             search.free = before
@@ -211,9 +244,13 @@ def _place_units(search: Search, units: Sequence[Unit], rows: Ints, gang: reques
 def _place_unit(search: Search, unit: Unit, rows: Ints, gang: request.GangAsk, snapshot: Snapshot) -> bool:
     fixed = _fixed_rows(gang, snapshot, {part.name for part in unit.parts})
     single = len(unit.parts) == 1
-    for candidate in _candidates(search, unit, rows, fixed):
+    spread = _spread(search, unit, rows, fixed) if unit.family else iter([rows])
+    for candidate in (found for each in spread for found in _candidates(search, unit, each, fixed)):
         before = search.free.copy()
         if all(_place_part(search, part, candidate, gang, snapshot, inherit=single) for part in unit.parts):
+            if unit.family:
+                used = [row for part in unit.parts for row, _pods in search.chosen.get(part.name, ())]
+                search.siblings.setdefault(unit.family, []).append(used + fixed)
             return True
         search.free = before
         if search.tries <= 0:

@@ -54,6 +54,11 @@ class SubgangAsk:
     name: str
     groups: tuple[str, ...]
     constraint: Constraint
+    family: str = ""
+    """Name of the scaling group: subgangs of one family are spread against each other."""
+    spread: tuple[Spread, ...] = ()
+    spread_peers: tuple[tuple[str, ...], ...] = ()
+    """Node names used by each replica of the family that is not part of this ask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +85,7 @@ class GangAsk:
     near_required: bool = False
     spread: tuple[Spread, ...] = ()
     spread_peers: tuple[tuple[str, ...], ...] = ()
-    """Node names used by each sibling set replica, for `spread`."""
+    """Node names used by each sibling (set replica, or group replica for a scaled gang), for `spread`."""
     levels: tuple[str, ...] = ()
     """Node label keys of the topology that applies, broadest first."""
 

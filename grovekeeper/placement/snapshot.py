@@ -119,6 +119,11 @@ class Snapshot:
         known = self._charges.get(uid)
         return self._drop(uid) if known is not None and known.assumed else False
 
+    def node_of(self, uid: str) -> str | None:
+        """Return the node that a pod is charged to: bound, assumed or nominated."""
+        known = self._charges.get(uid)
+        return known.node if known is not None else None
+
     def forget_all(self) -> None:
         """Take back all assumptions."""
         for uid in [uid for uid, charge in self._charges.items() if charge.assumed]:

@@ -268,6 +268,35 @@ def test_tas23_preferred_levels_at_every_level(world: World) -> None:
     world.wait(lambda: levels_condition(world) == AVAILABLE, "the levels to be found")
 
 
+def test_set_replicas_are_spread_over_racks(world: World) -> None:
+    """replicaSpreadConstraints, with maxSkew 1 over the racks that any node is open in."""
+    world.add_nodes(21, cordoned=7)
+    obj = world.set([world.clique("worker", 2)], replicas=3)
+    rule = {"topologyKey": KEY["rack"], "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule"}
+    obj["spec"]["replicaSpreadConstraints"] = [rule]
+    world.apply(obj)
+    world.wait_pods(6, 6)
+    counts = [domains(world.pods(f"w-{index}-worker"), 7) for index in range(3)]
+    assert counts == [1, 1, 1]
+    racks = [int(world.pods(f"w-{index}-worker")[0]["spec"]["nodeName"][-2:]) // 7 for index in range(3)]
+    assert sorted(map(racks.count, set(racks))) == [1, 2], "two racks are open: one of them has two"
+    world.uncordon(7)
+    world.scale("podgangsets", "w", 4)
+    world.wait_pods(8, 8)
+    assert int(world.pods("w-3-worker")[0]["spec"]["nodeName"][-2:]) // 7 == 2
+
+
+def test_group_replicas_are_spread_over_racks(world: World) -> None:
+    name = bind(world)
+    world.add_nodes(21)
+    group = {"name": "workers", "cliqueNames": ["worker"], "replicas": 3, "minAvailable": 2}
+    group["topologyConstraint"] = {"topologyName": name, "spread": [{"domain": "rack", "maxSkew": 1}]}
+    world.apply(world.set([world.clique("worker", 2)], [group]))
+    world.wait_pods(6, 6)
+    racks = {int(world.pods(f"workers-{j}-worker")[0]["spec"]["nodeName"][-2:]) // 7 for j in range(3)}
+    assert racks == {0, 1, 2}
+
+
 def bind(world: World, name: str = "topology", levels: Sequence[tuple[str, str]] = ()) -> str:
     """Create a ClusterTopologyBinding of this world; return its name."""
     listed = levels or [(domain, f"kubernetes.io/{key}") for domain, key in LEVELS]

@@ -184,3 +184,41 @@ def test_no_placement_overcommits_a_node_or_breaks_its_level(
     assert max(used.values()) <= max(4, max((busy.count(i) for i in range(16)), default=0))
     size = {"block": 8, "rack": 4}.get(required or "", 16)
     assert len({int(n[1:]) // size for n in found.nodes.values()}) == 1
+
+
+def spread_gang(peers: tuple[tuple[str, ...], ...], *, skew: int = 1, required: bool = True) -> request.GangAsk:
+    rule = request.Spread("rack", skew, required)
+    return gang(group("w", 2, 4), spread=(rule,), spread_peers=peers)
+
+
+def test_a_sibling_goes_to_the_emptiest_domain_within_the_skew() -> None:
+    room = cluster(12)
+    found = place.place(spread_gang((("n000",), ("n004", "n005"))), room)
+    assert isinstance(found, request.Placement)
+    assert found.domains["rack"] == ("r2",)
+    again = place.place(spread_gang((("n000",), ("n004",), ("n008",))), room)
+    assert isinstance(again, request.Placement)
+    assert len(again.domains["rack"]) == 1
+
+
+def test_a_required_spread_refuses_what_would_be_too_uneven_and_a_preference_does_not() -> None:
+    room = cluster(12)
+    for index in range(4, 12):  # only r0 has room
+        room.assume(f"other{index}", spec(4), f"n{index:03}")
+    peers = (("n000",),)
+    assert isinstance(place.place(spread_gang(peers), room), request.Reasons)
+    assert isinstance(place.place(spread_gang(peers, skew=2), room), request.Placement)
+    assert isinstance(place.place(spread_gang(peers, required=False), room), request.Placement)
+
+
+def test_group_replicas_of_one_gang_are_spread_against_each_other() -> None:
+    rule = (request.Spread("rack", 1, True),)
+    subgangs = tuple(
+        request.SubgangAsk(f"g-{i}", (f"w{i}",), request.Constraint(), "g", rule, (("n000",),)) for i in range(2)
+    )
+    ask = gang(group("w0", 2, 4), group("w1", 2, 4), subgangs=subgangs)
+    found = place.place(ask, cluster(12))
+    assert isinstance(found, request.Placement)
+    racks = {name: int(node[1:]) // 4 for name, node in found.nodes.items()}
+    assert {racks["w0-0"], racks["w1-0"]} == {1, 2}
+    assert racks["w0-0"] == racks["w0-1"]

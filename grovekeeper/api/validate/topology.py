@@ -79,6 +79,10 @@ def _check_domains(found: verdict.Verdict, entries: Sequence[Placed], levels: tu
             if domain and domain not in levels:
                 text = f"{name} has the domains {', '.join(levels)}"
                 found.fault(f"{entry.path}.pack.{word}", "NotFound", text, domain)
+        for position, rule in enumerate(entry.constraint.get("spread") or ()):
+            if rule.get("domain") not in levels:
+                text = f"{name} has the domains {', '.join(levels)}"
+                found.fault(f"{entry.path}.spread[{position}].domain", "NotFound", text, rule.get("domain"))
         _check_hierarchy(found, entry, levels)
         required, preferred = entry.domain("required"), entry.domain("preferred")
         if required in levels and preferred in levels and levels.index(preferred) < levels.index(required):

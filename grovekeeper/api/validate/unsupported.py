@@ -16,8 +16,6 @@ def _asked(obj: raw.Object, context: verdict.Context) -> Iterator[tuple[str, str
     spec = obj.get("spec") or {}
     template = spec.get("template") or {}
     yield from _strategy(spec.get("updateStrategy") or {})
-    if spec.get("replicaSpreadConstraints"):
-        yield "spec.replicaSpreadConstraints", "remove it; replicas are packed, not spread", None
     if template.get("schedulingPolicyConfig"):
         yield "spec.template.schedulingPolicyConfig", "remove it; use topologyConstraint.pack on groups", None
     for field in ("resourceClaimTemplates", "resourceSharing"):
@@ -36,8 +34,9 @@ def _levels(template: raw.Object, context: verdict.Context) -> Iterator[tuple[st
     groups = template.get("podCliqueScalingGroups") or ()
     levels += [(f"spec.template.podCliqueScalingGroups[{i}]", g) for i, g in enumerate(groups)]
     for path, level in levels:
-        if (level.get("topologyConstraint") or {}).get("spread"):
-            yield f"{path}.topologyConstraint.spread", "remove it; use pack", None
+        if ".cliques[" in path and (level.get("topologyConstraint") or {}).get("spread"):
+            text = "spread set replicas or scaling-group replicas; for a clique's pods use podAntiAffinity in podSpec"
+            yield f"{path}.topologyConstraint.spread", text, None
         if path != "spec.template" and level.get("resourceSharing"):
             yield f"{path}.resourceSharing", "remove it; give the pods claims of their own in podSpec", None
         group = (level.get("annotations") or {}).get(names.ANNOTATION_MNNVL_GROUP)

@@ -1,0 +1,119 @@
+"""What the caches say of a gang and of what is around it. Reads only; O(pods of the gang and of its siblings)."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from grovekeeper.api import names, raw
+from grovekeeper.expand import gangs, model, naming, plan
+from grovekeeper.reconciler import asks, keys
+from grovekeeper.reconciler.context import SET_RESOURCES, Stores
+
+Pods = dict[str, list[raw.Object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A gang with everything that a decision about it needs."""
+
+    w: model.Workload
+    gang: gangs.Gang
+    pods: Pods
+    """Pods by PodClique FQN."""
+
+
+class View:
+    """Gangs as the caches have them."""
+
+    def __init__(
+        self,
+        stores: Stores,
+        workload: Callable[[raw.Object], model.Workload],
+        node_of: Callable[[str], str | None],
+    ) -> None:
+        self._stores = stores
+        self._workload = workload
+        self._node_of = node_of
+        """From a pod's UID to the node that it has or is about to have."""
+
+    def find(self, key: keys.Key) -> Found | None:
+        """Return the gang by its name, if its set still wants it. O(cliques of the set replica)."""
+        mark = f"{key.namespace}/{key.name}"
+        clique = next(iter(self._stores.cliques.by_index("gang", mark)), None)
+        owner = self._set_of(clique) if clique is not None else None
+        if clique is None or owner is None:
+            return None
+        w = self._workload(owner)
+        index = int(clique["metadata"]["labels"][w.dialect.label_replica_index])
+        if index >= w.replicas:
+            return None
+        live = self.live(w, index)
+        gang = next((each for each in gangs.of_replica(w, index, live) if each.name == key.name), None)
+        return None if gang is None else Found(w, gang, self.pods(w.namespace, gang.name))
+
+    def live(self, w: model.Workload, index: int) -> model.Live:
+        """Return the replica counts of a set replica's living children."""
+        mark = f"{w.namespace}/{w.name}/{index}"
+        cliques, groups = self._stores.cliques, self._stores.groups
+        return model.Live(
+            {c["metadata"]["name"]: c["spec"].get("replicas", 1) for c in cliques.by_index("replica", mark)},
+            {g["metadata"]["name"]: g["spec"].get("replicas", 1) for g in groups.by_index("replica", mark)},
+        )
+
+    def pods(self, namespace: str, gang: str) -> Pods:
+        """Return a gang's pods by PodClique FQN, terminating ones included."""
+        result: Pods = {}
+        for pod in self._stores.pods.by_index("gang", f"{namespace}/{gang}"):
+            result.setdefault(pod["metadata"]["labels"][names.LABEL_PODCLIQUE], []).append(pod)
+        return result
+
+    def around(
+        self, found: Found, reserved: Mapping[str, str], avoid: Sequence[str], *, minimum_only: bool
+    ) -> asks.Around:
+        """Return what a gang's placement depends on besides its own pods."""
+        base = found.gang.base
+        near = self._nodes(found.w.namespace, "gang", [base]) if base is not None else ()
+        return asks.Around(near, reserved, tuple(avoid), minimum_only, self._replicas(found), self._groups(found))
+
+    def _replicas(self, found: Found) -> asks.Peers:
+        w, gang = found.w, found.gang
+        if not gang.spread or gang.group is not None:
+            return ()
+        others = (naming.replica(w.name, index) for index in range(w.replicas) if index != gang.index)
+        return tuple(self._nodes(w.namespace, "gang", [name]) for name in others)
+
+    def _groups(self, found: Found) -> dict[str, asks.Peers]:
+        w, gang = found.w, found.gang
+        spread = {sub.group for sub in gang.subgangs if sub.spread}
+        if gang.spread and gang.group is not None:
+            spread.add(gang.group)
+        mine = {member.fqn for member in gang.members}
+        result = {}
+        for template in w.groups if spread else ():
+            fqn = naming.group(w.name, gang.index, template.name)
+            if fqn in spread:
+                count = self.live(w, gang.index).groups.get(fqn, template.replicas)
+                members = [[naming.member(fqn, j, name) for name in template.clique_names] for j in range(count)]
+                others = [cliques for cliques in members if not mine & {*cliques}]
+                result[fqn] = tuple(self._nodes(w.namespace, "clique", cliques) for cliques in others)
+        return result
+
+    def _nodes(self, namespace: str, index: str, marks: Sequence[str]) -> tuple[str, ...]:
+        """Return the nodes of living pods: bound, or decided a moment ago."""
+        found = set()
+        for mark in marks:
+            for pod in self._stores.pods.by_index(index, f"{namespace}/{mark}"):
+                node = pod["spec"].get("nodeName") or self._node_of(pod["metadata"]["uid"])
+                if node and plan.alive(pod):
+                    found.add(node)
+        return tuple(sorted(found))
+
+    def _set_of(self, clique: raw.Object) -> raw.Object | None:
+        metadata = clique["metadata"]
+        labels = metadata.get("labels") or {}
+        for dialect in names.DIALECTS.values():
+            if dialect.label_replica_index in labels and names.LABEL_PART_OF in labels:
+                store = self._stores.of(SET_RESOURCES[dialect.kind])
+                found = store.get(metadata["namespace"], labels[names.LABEL_PART_OF])
+                if found is not None and not found["metadata"].get("deletionTimestamp"):
+                    return found
+        return None
