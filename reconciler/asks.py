@@ -46,6 +46,7 @@ def ask(
     groups = []
     fixed: dict[str, tuple[str, str]] = {}
     priority = 0
+    preempts = True
     created = ""
     for member in gang.members:
         waiting = []
@@ -54,6 +55,7 @@ def ask(
             if not plan.alive(pod):
                 continue
             priority = max(priority, pod["spec"].get("priority") or 0)
+            preempts = preempts and pod["spec"].get("preemptionPolicy") != "Never"
             created = max(created, pod["metadata"].get("creationTimestamp", ""))
             node = pod["spec"].get("nodeName") or (None if plan.gated(pod) else pins.pinned_to(pod))
             if node:
@@ -83,6 +85,7 @@ def ask(
             for sub in gang.subgangs
         ),
         priority=priority,
+        preempts=preempts,
         created=created,
         fixed=fixed,
         near=around.near,

@@ -43,6 +43,17 @@ def competes(pod: raw.Object | None) -> int:
     return 0 if labels.get(names.LABEL_MANAGED_BY) == names.MANAGED_BY else 1
 
 
+def held_priority(pod: raw.Object | None) -> int | None:
+    """Return the priority of a pod of ours that has a node; None for any other."""
+    if pod is None or not pod["spec"].get("nodeName") or not plan.alive(pod):
+        return None
+    labels = pod["metadata"].get("labels") or {}
+    if labels.get(names.LABEL_MANAGED_BY) != names.MANAGED_BY:
+        return None
+    priority: int = pod["spec"].get("priority") or 0
+    return priority
+
+
 def loose(pods: Pods) -> list[raw.Object]:
     """Return the pods that were released and have no node yet."""
     return [pod for pod in _released(pods) if not pod["spec"].get("nodeName")]

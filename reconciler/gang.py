@@ -6,6 +6,7 @@ it is never solved again half-way. See docs/decisions/0005-hold-pin-ungate.md.
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -13,8 +14,8 @@ from time import perf_counter
 from grovekeeper.api import names, raw
 from grovekeeper.expand import gangs, plan
 from grovekeeper.kube import errors, resources
-from grovekeeper.placement import place, request, shape, snapshot
-from grovekeeper.reconciler import asks, children, decisions, gangstatus, keys, pins, view
+from grovekeeper.placement import place, preempt, request, shape, snapshot
+from grovekeeper.reconciler import asks, children, decisions, gangstatus, keys, pins, preemption, view
 from grovekeeper.reconciler.context import Context, Result
 from grovekeeper.runtime import clock, metrics
 
@@ -43,7 +44,11 @@ class Owner:
     """UID of a pod whose gate we removed, to the monotonic time of it."""
     refused: dict[str, dict[str, float]] = field(default_factory=dict)
     """Key of a gang, to the nodes that it keeps away from, to the monotonic time until which it does."""
+    _clearing: dict[str, preemption.Clearing] = field(default_factory=dict)
+    """Key of a gang that preempts, to what it waits for."""
     _contended: int = 0
+    _priorities: Counter[int] = field(default_factory=Counter)
+    """Number of our pods on nodes by priority: tells at once that there is nobody to preempt."""
     _whole: set[str] = field(default_factory=set)
     """Keys of gangs that were seen whole; their status says so only after a while."""
     _busy: set[str] = field(default_factory=set)
@@ -64,6 +69,10 @@ class Owner:
     def on_pod(self, old: raw.Object | None, new: raw.Object | None) -> None:
         """Keep the snapshot's pods, and count pods of others that look for a node."""
         self._contended += decisions.competes(new) - decisions.competes(old)
+        for pod, step in ((old, -1), (new, 1)):
+            priority = decisions.held_priority(pod)
+            if priority is not None:
+                self._priorities[priority] += step
         if new is not None:
             self.room.upsert_pod(new)
         elif old is not None:
@@ -91,6 +100,7 @@ class Owner:
         if found is None:
             self.waiting.pop(str(key), None)
             self.refused.pop(str(key), None)
+            self._clearing.pop(str(key), None)
             self._whole.discard(str(key))
             return Result()
         return await self._attend(found)
@@ -189,10 +199,13 @@ class Owner:
         w, gang = found.w, found.gang
         live = self.ctx.stores.gangs.get(w.namespace, gang.name)
         decided = decisions.placement(live)
-        avoid = self._avoided(keys.gang(w.namespace, gang.name))
+        key = keys.gang(w.namespace, gang.name)
+        avoid = self._avoided(key)
         if self._stands(gated, decided, avoid):
             await self._carry_out(gated, decided)
             return None
+        if (ends := self._still_clearing(key)) is not None:
+            return ends
         for pod in gated:
             # What was decided for them before no longer counts, and must not be in their own way.
             self.room.remove_pod(pod["metadata"]["uid"])
@@ -208,7 +221,7 @@ class Owner:
                 await self._write_gang(found, levels, {})
             text = f"{gang.name}: {answer.summary}"
             self.ctx.events.warning(w.raw, "GangUnschedulable", text, self.ctx.clock.stamp())
-            return answer.summary
+            return await self._preempt(key, found, ask, gated) or answer.summary
         if not answer.nodes:
             return f"no room for {len(answer.left_out)} pods above the minimum" if answer.left_out else None
         by_name = {pod["metadata"]["name"]: pod for pod in gated}
@@ -223,6 +236,44 @@ class Owner:
         await self._carry_out([by_name[name] for name in answer.nodes], answer.nodes)
         metrics.GANGS_PLACED.inc()
         return f"no room for {len(answer.left_out)} pods above the minimum" if answer.left_out else None
+
+    def _still_clearing(self, key: str) -> str | None:
+        """Return what the gang waits for while victims of its preemption end; None when it is to be placed."""
+        clearing = self._clearing.get(key)
+        if clearing is None:
+            return None
+        left = [uid for uid in clearing.uids if self.room.node_of(uid) is not None]
+        if left and clock.monotonic() < clearing.until:
+            return f"room is being made: {len(left)} pods of gangs of lower priority have to end"
+        del self._clearing[key]
+        return None
+
+    async def _preempt(
+        self, key: str, found: view.Found, ask: request.GangAsk, gated: Sequence[raw.Object]
+    ) -> str | None:
+        """Evict gangs of lower priority if the gang fits then, and keep their room for it; return what goes on."""
+        lowest = min((priority for priority, count in self._priorities.items() if count > 0), default=ask.priority)
+        if lowest >= ask.priority or not ask.preempts or gangstatus.scheduled(found.gang, found.pods):
+            return None
+        chosen = preempt.plan(ask, self.room, preemption.candidates(self.ctx))
+        if chosen is None:
+            return None
+        by_name = {pod["metadata"]["name"]: pod for pod in gated}
+        for name, node in chosen.placement.nodes.items():
+            self.room.assume(by_name[name]["metadata"]["uid"], by_name[name]["spec"], node)
+        uids = frozenset(uid for victim in chosen.victims for uid in victim.uids)
+        self._clearing[key] = preemption.Clearing(uids, clock.monotonic() + preemption.PATIENCE_SECONDS)
+        await children.together(self._nominate(by_name[name], node) for name, node in chosen.placement.nodes.items())
+        names_ = ", ".join(victim.name for victim in chosen.victims)
+        text = f"{found.gang.name}: {names_} of lower priority make room"
+        self.ctx.events.warning(found.w.raw, "GangPreempting", text, self.ctx.clock.stamp())
+        problem = await preemption.evict(self.ctx, chosen.victims, f"{found.w.namespace}/{found.gang.name}")
+        if problem is not None:
+            self._clearing.pop(key)
+            for pod in gated:
+                self.room.forget(pod["metadata"]["uid"])
+            return problem
+        return f"room is being made: {names_} of lower priority have to end"
 
     def _avoided(self, key: str) -> list[str]:
         now = clock.monotonic()

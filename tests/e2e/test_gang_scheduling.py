@@ -1,10 +1,11 @@
 """Grove's gang scheduling scenarios (GS), on both targets: one pod a node, so that counting nodes is counting pods."""
 
+import time
 from collections.abc import Callable
 
 import pytest
 
-from tests.e2e.world import World
+from tests.e2e.world import Object, World
 
 SG = "w-0-sg-x"
 SG_1 = "w-1-sg-x"
@@ -193,6 +194,32 @@ def test_gs12_everything_is_scaled_out_before_there_is_room(world: World) -> Non
         (8, None, 28, 14),
         (14, None, 28, 28),
     )
+
+
+@pytest.mark.slow
+def test_a_gang_of_higher_priority_evicts_one_whole_gang_and_the_youngest(world: World) -> None:
+    for name, value in (("low", 10), ("high", 1000)):
+        body = {"metadata": {"name": f"{world.namespace}-{name}"}, "value": value}
+        kind = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass"}
+        world.post("/apis/scheduling.k8s.io/v1/priorityclasses", {**kind, **body})
+    world.add_nodes(6)
+    for name in ("older", "younger"):
+        obj = world.set([world.clique("pc", 3)], priorityClassName=f"{world.namespace}-low")
+        obj["metadata"]["name"] = name
+        world.apply(obj)
+        world.wait(lambda n=name: len([p for p in running(world) if n in p["metadata"]["name"]]) == 3, f"{name} to run")
+        time.sleep(1.1)  # creation times have whole seconds
+    kept = {p["metadata"]["uid"] for p in running(world) if "older" in p["metadata"]["name"]}
+    urgent = world.set([world.clique("pc", 2)], priorityClassName=f"{world.namespace}-high")
+    urgent["metadata"]["name"] = "urgent"
+    world.apply(urgent)
+    world.wait(lambda: len([p for p in running(world) if "urgent" in p["metadata"]["name"]]) == 2, "urgent to run", 60)
+    assert kept <= {p["metadata"]["uid"] for p in running(world)}, "the older gang stays"
+    assert not [p for p in running(world) if "younger" in p["metadata"]["name"]], "the younger gang went as a whole"
+
+
+def running(world: World) -> list[Object]:
+    return [pod for pod in world.pods() if pod["spec"].get("nodeName")]
 
 
 def play(world: World, *steps: tuple[int, Callable[[], object] | None, int, int]) -> None:

@@ -1,0 +1,89 @@
+"""Preemption carried out: whole gangs of lower priority make room, through the eviction API.
+
+The pods of the victims are recreated by their cliques, gated, and wait for their turn like everybody else.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from grovekeeper.api import names, raw
+from grovekeeper.expand import plan
+from grovekeeper.kube import errors
+from grovekeeper.placement import preempt
+from grovekeeper.reconciler import children
+from grovekeeper.reconciler.context import Context
+
+PATIENCE_SECONDS = 120.0
+"""For how long the room is kept for the preemptor while victims end; then everything is decided anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clearing:
+    """Room that is being made: whose pods have to go, and until when it is kept."""
+
+    uids: frozenset[str]
+    until: float
+    """Monotonic seconds."""
+
+
+def candidates(ctx: Context) -> list[preempt.Victim]:
+    """Return every gang that holds nodes. A base gang takes its scaled gangs along. O(pods of all gangs)."""
+    by_gang: dict[tuple[str, str], list[raw.Object]] = {}
+    on_base: dict[tuple[str, str], list[raw.Object]] = {}
+    for live in ctx.stores.gangs.all():
+        metadata = live["metadata"]
+        namespace = metadata["namespace"]
+        pods = [p for p in ctx.stores.pods.by_index("gang", f"{namespace}/{metadata['name']}") if _holds(p)]
+        by_gang[namespace, metadata["name"]] = pods
+        base = (metadata.get("labels") or {}).get(names.LABEL_BASE_PODGANG)
+        if base:
+            on_base.setdefault((namespace, base), []).extend(pods)
+    result = []
+    for (namespace, name), pods in by_gang.items():
+        if pods:
+            everyone = [*pods, *on_base.get((namespace, name), ())]
+            result.append(
+                preempt.Victim(
+                    f"{namespace}/{name}",
+                    max(pod["spec"].get("priority") or 0 for pod in everyone),
+                    min(str(pod["metadata"].get("creationTimestamp", "")) for pod in pods),
+                    frozenset(pod["metadata"]["uid"] for pod in everyone),
+                )
+            )
+    return result
+
+
+async def evict(ctx: Context, victims: Iterable[preempt.Victim], why: str) -> str | None:
+    """Evict all pods of the victims, or none: return why not, where a PodDisruptionBudget forbids one of them."""
+    chosen = list(victims)
+    doomed = {uid for victim in chosen for uid in victim.uids}
+    listed = [pod for pod in ctx.stores.pods.all() if pod["metadata"]["uid"] in doomed]
+    try:
+        await children.together(_one(ctx, pod, dry_run=True) for pod in listed)
+    except errors.Throttled as error:
+        return f"gangs of lower priority are protected: {error}"
+    for victim in chosen:
+        namespace, _, name = victim.name.partition("/")
+        live = ctx.stores.gangs.get(namespace, name)
+        if live is not None:
+            ctx.events.warning(live, "GangPreempted", f"evicted for {why}", ctx.clock.stamp())
+    try:
+        await children.together(_one(ctx, pod, dry_run=False) for pod in listed)
+    except errors.Throttled as error:
+        # A budget that allowed each single one does not allow all: what is left follows when it does.
+        return f"gangs of lower priority are going, one pod after the other: {error}"
+    return None
+
+
+async def _one(ctx: Context, pod: raw.Object, *, dry_run: bool) -> None:
+    metadata = pod["metadata"]
+    if plan.terminating(pod):
+        return
+    try:
+        await ctx.client.evict(metadata["name"], metadata["namespace"], dry_run=dry_run)
+    except errors.NotFound:
+        return
+
+
+def _holds(pod: raw.Object) -> bool:
+    return bool(plan.alive(pod) and pod["spec"].get("nodeName"))
