@@ -22,6 +22,8 @@ class Around:
     """Hostname to the node on which that pod was last."""
     avoid: tuple[str, ...] = ()
     """Nodes to keep off."""
+    closed: frozenset[str] = frozenset()
+    """Nodes that are kept for a gang that has waited longer."""
     minimum_only: bool = False
     """Leave pods above the minimum out: it is not their turn yet."""
     replicas: Peers = ()
@@ -89,6 +91,7 @@ def ask(
         created=created,
         fixed=fixed,
         near=around.near,
+        closed=around.closed,
         spread=_spread(gang.spread, levels),
         spread_peers=around.groups.get(gang.group, ()) if gang.group else around.replicas,
         levels=tuple(levels.values()),

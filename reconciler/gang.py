@@ -14,7 +14,7 @@ from time import perf_counter
 from grovekeeper.api import names, raw
 from grovekeeper.expand import gangs, plan
 from grovekeeper.kube import errors, resources
-from grovekeeper.placement import place, preempt, request, shape, snapshot
+from grovekeeper.placement import place, preempt, request, reserve, shape, snapshot
 from grovekeeper.reconciler import asks, children, decisions, gangstatus, keys, pins, preemption, view
 from grovekeeper.reconciler.context import Context, Result
 from grovekeeper.runtime import clock, metrics
@@ -31,6 +31,16 @@ _BUSY_SECONDS = 0.1
 _TURN_SECONDS = 0.5
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Room that is kept for a gang that waits."""
+
+    since: float
+    """Seconds of the injected clock."""
+    order: tuple[bool, int, bool, str, str]
+    nodes: frozenset[str]
+
+
 @dataclass(slots=True)
 class Owner:
     """The placement owner's memory; all of it can be rebuilt from the caches."""
@@ -44,6 +54,8 @@ class Owner:
     """UID of a pod whose gate we removed, to the monotonic time of it."""
     refused: dict[str, dict[str, float]] = field(default_factory=dict)
     """Key of a gang, to the nodes that it keeps away from, to the monotonic time until which it does."""
+    _kept: dict[str, "Kept"] = field(default_factory=dict)
+    """Key of a gang that waits, to since when, and to what is kept for it."""
     _clearing: dict[str, preemption.Clearing] = field(default_factory=dict)
     """Key of a gang that preempts, to what it waits for."""
     _contended: int = 0
@@ -101,6 +113,7 @@ class Owner:
             self.waiting.pop(str(key), None)
             self.refused.pop(str(key), None)
             self._clearing.pop(str(key), None)
+            self._kept.pop(str(key), None)
             self._whole.discard(str(key))
             return Result()
         return await self._attend(found)
@@ -211,7 +224,8 @@ class Owner:
             self.room.remove_pod(pod["metadata"]["uid"])
         topology = gangs.topology_name(w)
         levels = asks.levels_of(self.ctx.stores.topologies.get(None, topology) if topology else None)
-        around = self.cached.around(found, decisions.reserved(live), avoid, minimum_only=minimum_only)
+        closed = self._closed(key, found)
+        around = self.cached.around(found, decisions.reserved(live), avoid, closed, minimum_only=minimum_only)
         ask = asks.ask(w, gang, found.pods, levels, around)
         begin = perf_counter()
         answer = place.place(ask, self.room)
@@ -221,7 +235,9 @@ class Owner:
                 await self._write_gang(found, levels, {})
             text = f"{gang.name}: {answer.summary}"
             self.ctx.events.warning(w.raw, "GangUnschedulable", text, self.ctx.clock.stamp())
+            self._keep_room(key, found, ask, never=answer.never)
             return await self._preempt(key, found, ask, gated) or answer.summary
+        self._kept.pop(key, None)
         if not answer.nodes:
             return f"no room for {len(answer.left_out)} pods above the minimum" if answer.left_out else None
         by_name = {pod["metadata"]["name"]: pod for pod in gated}
@@ -236,6 +252,24 @@ class Owner:
         await self._carry_out([by_name[name] for name in answer.nodes], answer.nodes)
         metrics.GANGS_PLACED.inc()
         return f"no room for {len(answer.left_out)} pods above the minimum" if answer.left_out else None
+
+    def _closed(self, key: str, found: view.Found) -> frozenset[str]:
+        """Return the nodes that are kept for the first of the gangs that have waited long, if this one is behind it."""
+        others = {text: kept for text, kept in self._kept.items() if kept.nodes and text in self.waiting}
+        if not others or gangstatus.scheduled(found.gang, found.pods):
+            return frozenset()
+        first = min(others, key=lambda text: others[text].order)
+        mine = decisions.order(found.pods, found.gang.base, found.gang.name, has_minimum=False)
+        return others[first].nodes if first != key and others[first].order < mine else frozenset()
+
+    def _keep_room(self, key: str, found: view.Found, ask: request.GangAsk, *, never: bool) -> None:
+        """Keep a domain for a gang that has waited long; one that can never fit keeps nothing from anybody."""
+        now = self.ctx.clock.now().timestamp()
+        since = self._kept[key].since if key in self._kept else now
+        order = decisions.order(found.pods, found.gang.base, found.gang.name, has_minimum=False)
+        due = not never and now - since >= self.ctx.settings.reconcile.reserve_after_seconds
+        wanted = not gangstatus.scheduled(found.gang, found.pods)
+        self._kept[key] = Kept(since, order, reserve.nodes(ask, self.room) if due and wanted else frozenset())
 
     def _still_clearing(self, key: str) -> str | None:
         """Return what the gang waits for while victims of its preemption end; None when it is to be placed."""

@@ -67,12 +67,19 @@ class View:
         return result
 
     def around(
-        self, found: Found, reserved: Mapping[str, str], avoid: Sequence[str], *, minimum_only: bool
+        self,
+        found: Found,
+        reserved: Mapping[str, str],
+        avoid: Sequence[str],
+        closed: frozenset[str],
+        *,
+        minimum_only: bool,
     ) -> asks.Around:
         """Return what a gang's placement depends on besides its own pods."""
         base = found.gang.base
         near = self._nodes(found.w.namespace, "gang", [base]) if base is not None else ()
-        return asks.Around(near, reserved, tuple(avoid), minimum_only, self._replicas(found), self._groups(found))
+        peers = self._replicas(found), self._groups(found)
+        return asks.Around(near, reserved, tuple(avoid), closed, minimum_only, *peers)
 
     def _replicas(self, found: Found) -> asks.Peers:
         w, gang = found.w, found.gang

@@ -33,11 +33,24 @@ def reasons(
     ]
     if not lines:
         lines = [_level(None, parts, free, snapshot)]
-    never = all(_level_room(part, snapshot.totals(), None, snapshot)[1] < part.need for part in parts)
-    text = "; ".join(line.text for line in lines)
+    largest = [_largest(part, binding, snapshot) for part in parts]
+    never = any(largest)
+    text = "; ".join([*(line.text for line in lines), *filter(None, largest)])
     excluded = _excluded(parts, snapshot)
     summary = f"{text}; {excluded}" if excluded else text
+    if gang.closed:
+        summary += f"; {len(gang.closed)} nodes are kept for a gang that has waited longer"
     return request.Reasons(summary, tuple(lines), never=never)
+
+
+def _largest(part: "Part", binding: str | None, snapshot: Snapshot) -> str:
+    """Return what the empty cluster holds at most, where that is too little; else nothing."""
+    key = part.constraint.required or binding
+    best, room = _level_room(part, snapshot.totals(), key, snapshot)
+    if room >= part.need:
+        return ""
+    where = f"empty, {best} has" if key else "the empty cluster has"
+    return f"{where} room for at most {room} of {part.need} {part.name} pods: the gang can never fit"
 
 
 def _level(key: str | None, parts: Sequence["Part"], free: Ints, snapshot: Snapshot) -> request.Shortfall:

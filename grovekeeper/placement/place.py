@@ -135,6 +135,9 @@ def _units(gang: request.GangAsk, snapshot: Snapshot) -> tuple[list[Unit], reque
             absent = next(name for name in shape.requests if name not in known)
             return [], request.Reasons(f"{group.name}: no node has any {absent}", never=True)
         allowed = snapshot.eligible(shape.spec)
+        if gang.closed:
+            allowed = allowed.copy()
+            allowed[[row for name in gang.closed if (row := snapshot.row_of(name)) is not None]] = False
         rows = np.flatnonzero(allowed).astype(np.int64)
         parts[group.name] = Part(group.name, group.pods, need, shape, vector, rows, group.constraint)
     units = []

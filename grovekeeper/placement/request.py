@@ -86,6 +86,8 @@ class GangAsk:
     spread: tuple[Spread, ...] = ()
     spread_peers: tuple[tuple[str, ...], ...] = ()
     """Node names used by each sibling (set replica, or group replica for a scaled gang), for `spread`."""
+    closed: frozenset[str] = frozenset()
+    """Names of nodes that are kept for a gang that has waited longer."""
     levels: tuple[str, ...] = ()
     """Node label keys of the topology that applies, broadest first."""
 

@@ -43,6 +43,8 @@ class Reconcile(_Part):
     resync_seconds: float = 600.0
     bind_timeout_seconds: float = 30.0
     hold: Literal["always", "contended", "never"] = "contended"
+    reserve_after_seconds: float = 120.0
+    """A gang that has waited this long gets a domain kept for it: gangs behind it are placed elsewhere."""
     stuck_terminating_seconds: float | None = None
     """Force-delete pods that are still terminating on a lost node after this long; None: never."""
 

@@ -59,7 +59,10 @@ def test_a_gang_is_packed_into_the_tightest_rack_that_holds_it() -> None:
 def test_a_gang_short_of_one_node_takes_none_and_says_what_is_missing() -> None:
     found = place.place(gang(group("w", 5, 4), required="rack"), cluster(12))
     assert isinstance(found, request.Reasons)
-    assert found.summary == "rack: best r0 has room for 4 of 5 w pods: 1 short of nvidia.com/gpu"
+    first, second = found.summary.split("; ")
+    assert first == "rack: best r0 has room for 4 of 5 w pods: 1 short of nvidia.com/gpu"
+    assert second == "empty, r0 has room for at most 4 of 5 w pods: the gang can never fit"
+    assert found.never
 
 
 def test_a_preferred_level_is_tried_first_and_given_up_where_it_must() -> None:

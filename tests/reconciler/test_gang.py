@@ -357,3 +357,37 @@ async def test_pods_above_the_minimum_come_after_the_minimum_of_gangs_that_wait(
 def test_a_decision_that_cannot_be_read_counts_as_none(text: str) -> None:
     assert decisions.placement({"metadata": {"annotations": {names.ANNOTATION_PLACEMENT: text}}}) == {}
     assert decisions.placement(None) == {}
+
+
+async def test_a_big_gang_that_waits_is_not_starved_by_small_ones_behind_it() -> None:
+    """After its patience a domain is kept for it: small gangs that come later go elsewhere, or wait."""
+    here = Placing(1, 1, 1, 1)
+    here.api.foreign("busy", "n0")
+    await here.apply(pair("big", count=4))
+    await here.settle()
+    await here.apply(pair("early", count=1))
+    await here.settle()
+    assert len(here.released("early-0")) == 1, "nothing is kept yet"
+    await here.api.delete(resources.PODCLIQUESETS, "early", "ns")
+    await here.advance(5)
+    await here.advance(200)
+    await here.run("gang:ns/big-0")
+    await here.apply(pair("late", count=1))
+    await here.settle()
+    assert not here.released("late-0"), "the room is kept for the big one"
+    assert "kept for a gang" in here.owner.waiting["gang:ns/late-0"]
+    await here.api.delete(resources.PODS, "busy", "else", grace=0)
+    await here.settle()
+    assert len(here.released("big-0")) == 4
+
+
+async def test_a_gang_that_can_never_fit_blocks_nobody_and_says_what_fits() -> None:
+    here = Placing(1, 1)
+    await here.apply(pair("huge", count=9))
+    await here.settle()
+    await here.advance(500)
+    await here.run("gang:ns/huge-0")
+    assert "at most 2 of 9" in here.owner.waiting["gang:ns/huge-0"]
+    await here.apply(pair("late"))
+    await here.settle()
+    assert len(here.released("late-0")) == 2
