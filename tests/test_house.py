@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import grovekeeper
+from tests.tools import scenarios
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("grovekeeper", "webhooks", "reconciler", "autoscaler", "policies", "tests")
@@ -40,6 +41,11 @@ def test_the_architecture_page_names_every_room() -> None:
         path.name for path in (ROOT / "grovekeeper").iterdir() if path.is_dir() and (path / "__init__.py").exists()
     ]
     assert [room for room in rooms if f"**{room}**" not in text] == []
+
+
+def test_the_table_of_scenarios_is_made_from_the_tests() -> None:
+    page = scenarios.PAGE.read_text()
+    assert scenarios.written(page) == page, "run: python -m tests.tools.scenarios"
 
 
 def test_every_verb_is_in_the_readme_or_the_docs() -> None:

@@ -9,6 +9,9 @@ from grovekeeper import __version__
 VERBS = {
     "check": "Validate manifests, with file and line",
     "expand": "Print every object that manifests become",
+    "place": "Answer what-if: where would gangs go",
+    "topology": "Find the cluster's topology levels",
+    "explain": "Say why pods of a set wait",
     "tree": "Show a set, its gangs, cliques and pods",
     "demo": "Run the whole path on an embedded cluster",
     "run": "Run a component of Grovekeeper",

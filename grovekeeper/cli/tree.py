@@ -33,7 +33,7 @@ def command(name: str, namespace: str, kubeconfig: Path | None) -> None:
 async def _tree(name: str, namespace: str, kubeconfig: Path | None) -> Tree:
     client = HttpClient(await credentials(kubeconfig), "cli")
     try:
-        found = await _set(client, name, namespace)
+        found = await find_set(client, name, namespace)
         labels = f"{names.LABEL_PART_OF}={name}"
         gangs = (await client.list(resources.PODGANGS, namespace, labels=labels)).items
         cliques = (await client.list(resources.PODCLIQUES, namespace, labels=labels)).items
@@ -43,7 +43,8 @@ async def _tree(name: str, namespace: str, kubeconfig: Path | None) -> Tree:
     return drawn(found, gangs, cliques, pods)
 
 
-async def _set(client: HttpClient, name: str, namespace: str) -> raw.Object:
+async def find_set(client: HttpClient, name: str, namespace: str) -> raw.Object:
+    """Return a PodGangSet or PodCliqueSet by its name; raise NotFound."""
     for resource in _SETS:
         try:
             return await client.get(resource, name, namespace)

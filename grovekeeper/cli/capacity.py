@@ -1,0 +1,85 @@
+"""Nodes and pods for what-if questions: from files, or from the cluster that a kubeconfig names."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from grovekeeper.api import raw
+from grovekeeper.kube import http, resources
+from grovekeeper.placement import levels, snapshot
+
+
+class CapacityError(Exception):
+    """Nodes or pods cannot be read; the text says which file and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What there is."""
+
+    nodes: list[raw.Object]
+    pods: list[raw.Object]
+    bindings: dict[str, dict[str, str]]
+    """Name of a ClusterTopologyBinding to its levels: domain to label key, broadest first."""
+
+    def room(self) -> snapshot.Snapshot:
+        """Return the snapshot for the placement engine."""
+        result = snapshot.Snapshot()
+        for node in self.nodes:
+            result.upsert_node(node)
+        for pod in self.pods:
+            result.upsert_pod(pod)
+        return result
+
+    def levels_of(self, name: str | None) -> dict[str, str]:
+        """Return the levels of a binding; of the labels that are found where there is no such binding."""
+        return self.bindings.get(name or "") or levels.detected(self.nodes)
+
+
+def from_files(nodes: Path, pods: Path | None) -> Capacity:
+    """Read `kubectl get nodes -o json` (or YAML), and pods alike. Raises CapacityError."""
+    found = _items(nodes, "Node")
+    if not found:
+        raise CapacityError(f"{nodes}: there is no Node in it: write it with `kubectl get nodes -o json`")
+    for node in found:
+        # A file written by hand need not say that nodes are well.
+        node.setdefault("status", {}).setdefault("conditions", [{"type": "Ready", "status": "True"}])
+    return Capacity(found, _items(pods, "Pod") if pods else [], {})
+
+
+async def from_cluster(kubeconfig: Path | None) -> Capacity:
+    """Read a cluster. Raises errors.KubeError."""
+    client = http.HttpClient(await http.credentials(kubeconfig), "cli")
+    try:
+        nodes = (await client.list(resources.NODES)).items
+        pods = (await client.list(resources.PODS)).items
+        listed = (await client.list(resources.TOPOLOGY_BINDINGS)).items
+    finally:
+        await client.close()
+    return Capacity(nodes, pods, bindings(listed))
+
+
+def bindings(objects: Iterable[raw.Object]) -> dict[str, dict[str, str]]:
+    """Return levels by name of ClusterTopologyBinding objects."""
+    return {
+        obj["metadata"]["name"]: {level["domain"]: level["key"] for level in obj["spec"].get("levels") or ()}
+        for obj in objects
+    }
+
+
+def _items(path: Path, kind: str) -> list[raw.Object]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        loaded = json.loads(text) if path.suffix == ".json" else list(YAML(typ="safe").load_all(text))
+    except (OSError, UnicodeDecodeError, ValueError, YAMLError) as error:
+        why = " ".join(str(error).split())
+        raise CapacityError(
+            f"{path}: cannot be read ({why}): write it with `kubectl get {kind.lower()}s -o json`"
+        ) from error
+    documents = loaded if isinstance(loaded, list) else [loaded]
+    found = [item for each in documents if isinstance(each, dict) for item in each.get("items") or [each]]
+    return [item for item in found if isinstance(item, dict) and item.get("kind", kind) == kind and "metadata" in item]

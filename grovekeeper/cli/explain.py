@@ -1,0 +1,106 @@
+"""`grovekeeper explain`: why the pods of a set are where they are, or nowhere yet."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.tree import Tree
+
+from grovekeeper.api import conditions, names, raw
+from grovekeeper.cli import tree
+from grovekeeper.expand import plan
+from grovekeeper.kube import errors, http, resources
+
+
+@click.command(name="explain")
+@click.argument("name")
+@click.option("-n", "--namespace", default="default", show_default=True)
+@click.option("--kubeconfig", type=click.Path(path_type=Path))
+def command(name: str, namespace: str, kubeconfig: Path | None) -> None:
+    """Say for each gang of a set what it waits for, level by level, and what each gated pod waits for."""
+    try:
+        Console().print(asyncio.run(_explained(name, namespace, kubeconfig)))
+    except errors.KubeError as error:
+        click.echo(f"grovekeeper explain: {error}", err=True)
+        sys.exit(2)
+
+
+async def _explained(name: str, namespace: str, kubeconfig: Path | None) -> Tree:
+    client = http.HttpClient(await http.credentials(kubeconfig), "cli")
+    try:
+        found = await tree.find_set(client, name, namespace)
+        labels = f"{names.LABEL_PART_OF}={name}"
+        gangs = (await client.list(resources.PODGANGS, namespace, labels=labels)).items
+        pods = (await client.list(resources.PODS, namespace, labels=labels)).items
+    finally:
+        await client.close()
+    return drawn(found, gangs, pods)
+
+
+def drawn(found: raw.Object, gangs: list[raw.Object], pods: list[raw.Object]) -> Tree:
+    """Return the explanation: the set's conditions that are not well, its gangs, their gated pods."""
+    root = Tree(f"[bold]{found['kind']} {found['metadata']['name']}[/]")
+    for entry in (found.get("status") or {}).get("conditions") or ():
+        if (entry["type"], entry["status"]) in _UNWELL:
+            root.add(f"{entry['type']}: {entry['reason']}: {entry.get('message', '')}")
+    by_gang: dict[str, list[raw.Object]] = {}
+    for pod in pods:
+        by_gang.setdefault((pod["metadata"].get("labels") or {}).get(names.LABEL_PODGANG, "?"), []).append(pod)
+    for gang in sorted(gangs, key=lambda each: str(each["metadata"]["name"])):
+        _gang(root, gang, by_gang.pop(gang["metadata"]["name"], []))
+    for name, mine in sorted(by_gang.items()):
+        root.add(f"gang {name}: not looked at yet: {len(mine)} pods exist; the placement owner is behind or away")
+    return root
+
+
+_UNWELL = {
+    ("Ready", "False"),
+    ("Stalled", "True"),
+    ("TopologyLevelsUnavailable", "True"),
+    ("TopologyLevelsUnavailable", "Unknown"),
+}
+
+
+def _gang(root: Tree, gang: raw.Object, pods: list[raw.Object]) -> None:
+    status = gang.get("status") or {}
+    scheduled = conditions.find(status.get("conditions"), "Scheduled") or {}
+    score = f", placement score {status['placementScore']}" if "placementScore" in status else ""
+    branch = root.add(f"gang {gang['metadata']['name']}: {status.get('phase', 'Pending')}{score}")
+    why = scheduled.get("message") or "waits for its pods, or for its turn"
+    if scheduled.get("status") != "True":
+        for part in why.split("; "):
+            branch.add(part)
+    decided = _decided(gang)
+    for pod in sorted(pods, key=lambda each: str(each["metadata"]["name"])):
+        text = _pod(pod, decided)
+        if text:
+            branch.add(f"pod {pod['metadata']['name']}: {text}")
+
+
+def _decided(gang: raw.Object) -> dict[str, str]:
+    text = (gang["metadata"].get("annotations") or {}).get(names.ANNOTATION_PLACEMENT)
+    found: dict[str, str] = json.loads(text) if text else {}
+    return found
+
+
+def _pod(pod: raw.Object, decided: dict[str, str]) -> str:
+    """Return what a pod waits for; nothing for one that is well."""
+    name = pod["metadata"]["name"]
+    if plan.terminating(pod) or plan.ready(pod):
+        return ""
+    if plan.gated(pod):
+        held = f", a node is held for it: {decided[name]}" if name in decided else ""
+        others = [g["name"] for g in pod["spec"]["schedulingGates"] if g["name"] != names.GATE]
+        return f"gated{held}" + (f"; gates of others: {', '.join(others)}" if others else "")
+    scheduled = conditions.find((pod.get("status") or {}).get("conditions"), "PodScheduled") or {}
+    if not pod["spec"].get("nodeName"):
+        return f"released for {decided.get(name, 'a node')}, not bound yet: {scheduled.get('message', '')}".rstrip(": ")
+    waiting = [
+        (entry.get("state") or {}).get("waiting") or {}
+        for entry in (pod.get("status") or {}).get("containerStatuses") or ()
+    ]
+    reasons = sorted({entry["reason"] for entry in waiting if entry.get("reason")})
+    return f"on {pod['spec']['nodeName']}, not ready" + (f": {', '.join(reasons)}" if reasons else "")

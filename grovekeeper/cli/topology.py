@@ -1,0 +1,31 @@
+"""`grovekeeper topology`: a ClusterTopologyBinding from the labels that nodes carry."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import click
+from ruamel.yaml import YAML
+
+from grovekeeper.cli import capacity
+from grovekeeper.kube import errors
+from grovekeeper.placement import levels
+
+
+@click.command(name="topology")
+@click.option("--name", default="topology", show_default=True, help="Name of the ClusterTopologyBinding.")
+@click.option("--nodes", type=click.Path(path_type=Path), help="Nodes as `kubectl get nodes -o json` writes them.")
+@click.option("--kubeconfig", type=click.Path(path_type=Path), help="Ask this cluster instead.")
+def command(name: str, nodes: Path | None, kubeconfig: Path | None) -> None:
+    """Print a ClusterTopologyBinding with the levels that well-known node labels show; exit code 1 if there is none."""
+    try:
+        room = capacity.from_files(nodes, None) if nodes else asyncio.run(capacity.from_cluster(kubeconfig))
+    except (capacity.CapacityError, errors.KubeError) as error:
+        click.echo(f"grovekeeper topology: {error}", err=True)
+        sys.exit(2)
+    found = levels.detected(room.nodes)
+    if not found:
+        keys = ", ".join(key for _domain, known in levels.WELL_KNOWN for key in known[:1])
+        click.echo(f"grovekeeper topology: most nodes carry none of the well-known labels (such as {keys})", err=True)
+        sys.exit(1)
+    YAML().dump(levels.binding(name, found), sys.stdout)

@@ -1,0 +1,128 @@
+"""place, topology and explain as a user calls them: what-if questions without a cluster."""
+
+import json
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from click.testing import CliRunner, Result
+from rich.console import Console
+
+from grovekeeper.cli import explain
+from grovekeeper.cli.main import main
+from grovekeeper.placement import levels
+
+EXAMPLES = Path(__file__).parents[2] / "gitops-examples" / "plain"
+
+
+def node(index: int, gpus: int = 8, **labels: str) -> dict[str, Any]:
+    known = {"kubernetes.io/hostname": f"n{index:02}", "kubernetes.io/zone": "z", **labels}
+    known |= {"kubernetes.io/block": f"b{index // 14}", "kubernetes.io/rack": f"r{index // 7}"}
+    offered = {"cpu": "64", "memory": "512Gi", "pods": "110", "nvidia.com/gpu": str(gpus)}
+    return {"kind": "Node", "metadata": {"name": f"n{index:02}", "labels": known}, "status": {"allocatable": offered}}
+
+
+@pytest.fixture
+def nodes(tmp_path: Path) -> Path:
+    path = tmp_path / "nodes.json"
+    path.write_text(json.dumps({"kind": "List", "items": [node(index) for index in range(28)]}))
+    return path
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(each) for each in arguments])
+
+
+def test_a_whole_folder_is_placed_and_each_gang_is_in_one_rack(nodes: Path) -> None:
+    found = run("place", EXAMPLES, "--nodes", nodes, "-o", "json")
+    assert found.exit_code == 0, found.output
+    answer = json.loads(found.stdout)
+    assert answer["fits"]
+    chat = next(gang for gang in answer["gangs"] if gang["gang"] == "chat-0")
+    assert len(chat["domains"]["kubernetes.io/rack"]) == 1
+    assert set(chat["nodes"].values()) <= {f"n{index:02}" for index in range(28)}
+
+
+def test_what_does_not_fit_is_1_and_says_why(tmp_path: Path) -> None:
+    path = tmp_path / "few.json"
+    path.write_text(json.dumps([node(0), node(1, gpus=0)]))
+    found = run("place", EXAMPLES, "--nodes", path)
+    assert found.exit_code == 1, found.output
+    assert "does not fit" in found.output
+    assert "short of" in " ".join(found.output.split())
+
+
+def test_pods_that_are_there_take_their_room(tmp_path: Path, nodes: Path) -> None:
+    container = {"name": "c", "resources": {"requests": {"nvidia.com/gpu": "8"}}}
+    pods = [
+        {
+            "kind": "Pod",
+            "metadata": {"name": f"p{i}", "namespace": "x", "uid": f"p{i}"},
+            "spec": {"nodeName": f"n{i:02}", "containers": [container]},
+            "status": {"phase": "Running"},
+        }
+        for i in range(28)
+    ]
+    path = tmp_path / "pods.json"
+    path.write_text(json.dumps({"items": pods}))
+    found = run("place", EXAMPLES, "--nodes", nodes, "--pods", path, "-o", "json")
+    assert found.exit_code == 1
+    reasons = [gang["reason"] for gang in json.loads(found.stdout)["gangs"] if not gang["fits"]]
+    assert any("nvidia.com/gpu" in text for text in reasons)
+
+
+def test_the_picture_names_every_gang_and_node(tmp_path: Path, nodes: Path) -> None:
+    path = tmp_path / "cluster.svg"
+    assert run("place", EXAMPLES, "--nodes", nodes, "--picture", path).exit_code == 0
+    texts = [element.text or "" for element in ET.fromstring(path.read_text()).iter()]
+    assert any(text == "chat-0" for text in texts)
+    assert sum("n07" in text for text in texts) == 1
+    assert any(text == "b1 / r3" for text in texts)
+
+
+@pytest.mark.parametrize("text", [None, "{", "[]", '{"items": [{"kind": "Pod", "metadata": {}}]}'])
+def test_nodes_that_cannot_be_read_are_2_with_the_next_step(tmp_path: Path, text: str | None) -> None:
+    path = tmp_path / "nodes.json"
+    if text is not None:
+        path.write_text(text)
+    found = run("place", EXAMPLES, "--nodes", path)
+    assert found.exit_code == 2
+    assert "kubectl get nodes -o json" in found.output
+
+
+def test_levels_are_found_by_well_known_labels_and_must_nest() -> None:
+    cluster = [node(index) for index in range(28)]
+    assert list(levels.detected(cluster)) == ["zone", "block", "rack", "host"]
+    for index, each in enumerate(cluster):
+        each["metadata"]["labels"]["kubernetes.io/rack"] = f"r{index % 3}"  # cuts across blocks
+    assert list(levels.detected(cluster)) == ["zone", "block", "host"]
+    assert levels.detected([{"metadata": {"name": "bare"}}]) == {}
+
+
+def test_topology_prints_a_binding_that_check_accepts(tmp_path: Path, nodes: Path) -> None:
+    found = run("topology", "--nodes", nodes, "--name", "dc")
+    assert found.exit_code == 0
+    path = tmp_path / "binding.yaml"
+    path.write_text(found.stdout)
+    assert run("check", path).exit_code == 0
+
+
+def test_explain_says_what_a_gang_and_its_pods_wait_for() -> None:
+    scheduled = {
+        "type": "Scheduled",
+        "status": "False",
+        "reason": "Unschedulable",
+        "message": "rack: short; 3 nodes out",
+    }
+    gang = {"metadata": {"name": "s-0"}, "status": {"phase": "Pending", "conditions": [scheduled]}}
+    spec = {"schedulingGates": [{"name": "grove.io/podgang-pending-creation"}, {"name": "other.example.com/gate"}]}
+    pod = {"metadata": {"name": "s-0-a-x", "labels": {"grove.io/podgang": "s-0"}}, "spec": spec, "status": {}}
+    console = Console(width=200, record=True, quiet=True)
+    with console.capture() as captured:
+        console.quiet = False
+        console.print(explain.drawn({"kind": "PodGangSet", "metadata": {"name": "s"}}, [gang], [pod]))
+    text = captured.get()
+    assert "gang s-0: Pending" in text
+    assert "rack: short" in text
+    assert "gates of others: other.example.com/gate" in text
