@@ -31,7 +31,7 @@ def test_init_modules_hold_a_docstring_and_nothing_else_but_the_guard_and_the_ve
 
 def test_the_changelog_begins_with_the_version() -> None:
     found = re.findall(r"^## \[([^\]]+)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
-    assert [version for version in found if version != "Unreleased"][0] == grovekeeper.__version__
+    assert next(version for version in found if version != "Unreleased") == grovekeeper.__version__
 
 
 def test_the_architecture_page_names_every_room() -> None:
