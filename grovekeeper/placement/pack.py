@@ -20,10 +20,13 @@ def capacities(free: Ints, vector: Ints, one_per_node: bool) -> Ints:
     return np.minimum(result, 1) if one_per_node else result
 
 
-def fill(capacity: Ints, rows: Ints, count: int, levels: Sequence[Ints]) -> list[tuple[int, int]] | None:
+def fill(
+    capacity: Ints, rows: Ints, count: int, levels: Sequence[Ints], used: Ints | None = None
+) -> list[tuple[int, int]] | None:
     """Return (row, pods) so that `count` pods are placed on `rows`, or None where they do not fit.
 
-    `levels` are the domain numbers per row of the levels inside, broadest first.
+    `levels` are the domain numbers per row of the levels inside, broadest first. `used` is the rows that the gang has
+    taken already: another pod in their domains costs no further domain.
     """
     if count == 0:
         return []
@@ -39,12 +42,13 @@ def fill(capacity: Ints, rows: Ints, count: int, levels: Sequence[Ints]) -> list
     result: list[tuple[int, int]] = []
     left = count
     open_ = np.ones(len(numbers), dtype=np.bool_)
+    free_of_charge = np.isin(numbers, levels[0][used]) if used is not None and len(used) else None
     while left > 0:
         parts = parts_needed(capacity[rows], inverse, levels[1][rows], len(numbers), left) if len(levels) > 1 else None
-        chosen = _choose(totals, open_, left, parts)
+        chosen = _choose(totals, open_, left, parts, free_of_charge)
         open_[chosen] = False
         part = min(left, int(totals[chosen]))
-        inner = fill(capacity, rows[inverse == chosen], part, levels[1:])
+        inner = fill(capacity, rows[inverse == chosen], part, levels[1:], used)
         if inner is None:
             return None
         result += inner
@@ -53,8 +57,14 @@ def fill(capacity: Ints, rows: Ints, count: int, levels: Sequence[Ints]) -> list
 
 
 def _choose(
-    totals: Ints, open_: "np.typing.NDArray[np.bool_]", left: int, parts: "np.typing.NDArray[np.float64] | None"
+    totals: Ints,
+    open_: "np.typing.NDArray[np.bool_]",
+    left: int,
+    parts: "np.typing.NDArray[np.float64] | None",
+    free_of_charge: "np.typing.NDArray[np.bool_] | None",
 ) -> int:
+    if free_of_charge is not None and (open_ & free_of_charge & (totals > 0)).any():
+        open_ = open_ & free_of_charge
     sufficient = open_ & (totals >= left)
     if sufficient.any():
         # Fewest domains of the next level first, then the least room to spare.

@@ -65,9 +65,17 @@ class Search:
         """Return the levels below a level key, broadest first; all of them for None."""
         return self.levels if key not in self.levels else self.levels[self.levels.index(key) + 1 :]
 
-    def narrowings(self, constraint: request.Constraint) -> list[str | None]:
+    def _holds_several(self, key: str) -> bool:
+        """Return whether domains of a level have more than one node on average: one node is a host, not a level."""
+        ids, names = self.snapshot.domains(key)
+        return len(names) * 2 <= int((ids >= 0).sum())
+
+    def narrowings(self, constraint: request.Constraint, *, wide: bool = False) -> list[str | None]:
         """Return the levels to try, narrowest wish first, the required one (or None: anywhere) last."""
         required, preferred = constraint.required, constraint.preferred
+        if preferred is None and wide:
+            # Nobody asked, and it costs nobody anything: fewest domains at each level.
+            preferred = next((key for key in reversed(self.levels) if self._holds_several(key)), None)
         first = self.levels.index(required) if required in self.levels else -1
         last = self.levels.index(preferred) if preferred in self.levels else first
         return [self.levels[i] if i >= 0 else None for i in range(max(last, first), first - 1, -1)]
@@ -91,11 +99,34 @@ def place(gang: request.GangAsk, snapshot: Snapshot) -> request.Placement | requ
         return again
     whole = Unit([part for unit in units for part in unit.parts], gang.constraint, "", gang.spread, gang.spread_peers)
     for spread_out in _spread(search, whole, everything, fixed):
-        for rows in _candidates(search, whole, spread_out, fixed):
-            for order in _orders(units):
-                if _place_units(search, order, rows, gang, snapshot):
-                    return _finished(gang, units, search, rows)
+        for rows in _candidates(search, whole, spread_out, fixed, wide=True):
+            if _best_order(search, units, rows, gang, snapshot):
+                return _finished(gang, units, search, rows)
     return explain.reasons(gang, whole.parts, search.levels, snapshot)
+
+
+def _best_order(search: Search, units: list[Unit], rows: Ints, gang: request.GangAsk, snapshot: Snapshot) -> bool:
+    """Place the units in the order that uses the fewest domains, from the top; leave that as the search's choice."""
+    start = search.free.copy()
+    best: tuple[tuple[int, ...], dict[str, list[tuple[int, int]]], Ints] | None = None
+    for order in _orders(units):
+        if _place_units(search, order, rows, gang, snapshot):
+            used = _domains_used(search)
+            if best is None or used < best[0]:
+                best = used, dict(search.chosen), search.free
+            search.free = start.copy()
+            if sum(used[:-1]) <= len(used) - 1:
+                break  # one domain at every level above the nodes
+    if best is None:
+        return False
+    _used, search.chosen, search.free = best
+    return True
+
+
+def _domains_used(search: Search) -> tuple[int, ...]:
+    """Return how many domains the chosen rows use, by level, broadest first."""
+    rows = np.array([row for spots in search.chosen.values() for row, _pods in spots], dtype=np.int64)
+    return tuple(len(np.unique(search.snapshot.domains(key)[0][rows])) for key in search.levels)
 
 
 def _back_home(gang: request.GangAsk, units: Sequence[Unit], search: Search) -> request.Placement | None:
@@ -193,11 +224,11 @@ def _spread(search: Search, unit: Unit, rows: Ints, fixed: list[int]) -> Iterato
     yield from spreading.options(search.snapshot, unit.spread, peers, rows, np.flatnonzero(mask), ranked)
 
 
-def _candidates(search: Search, unit: Unit, rows: Ints, fixed: list[int]) -> Iterator[Ints]:
+def _candidates(search: Search, unit: Unit, rows: Ints, fixed: list[int], *, wide: bool = False) -> Iterator[Ints]:
     """Yield sets of rows that could hold the unit, best first: narrowest level, then least room to spare."""
     inside = np.zeros(len(search.free), dtype=np.bool_)
     inside[rows] = True
-    for key in search.narrowings(unit.constraint):
+    for key in search.narrowings(unit.constraint, wide=wide):
         if key is None:
             yield rows
             continue
@@ -284,7 +315,8 @@ def _fill(search: Search, part: Part, rows: Ints, count: int) -> list[tuple[int,
     capacity = pack.capacities(search.free, part.vector, part.shape.one_per_node)
     usable = _usable(search, part, rows)
     levels = [search.snapshot.domains(key)[0] for key in search.levels]
-    found = pack.fill(capacity, usable, count, levels)
+    taken = [row for spots in search.chosen.values() for row, _pods in spots]
+    found = pack.fill(capacity, usable, count, levels, np.array(taken, dtype=np.int64))
     for row, pods in found or ():
         search.free[row] -= pods * part.vector
     return found

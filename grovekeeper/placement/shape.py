@@ -4,6 +4,7 @@ Requests follow kube-scheduler's formula: the larger of (containers + sidecars) 
 sidecars started before it, plus overhead; pod-level resources replace the sum for the resources that they name.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -53,6 +54,14 @@ def same(one: raw.Object, other: raw.Object) -> bool:
     """Return whether two specs ask for the same. Fields that differ between pods of a clique do not matter."""
     fields = ("containers", "initContainers", "nodeSelector", "affinity", "tolerations", "overhead", "resources")
     return one is other or all(one.get(field) == other.get(field) for field in fields)
+
+
+def eligibility(spec: raw.Object) -> str:
+    """Return a key of everything in a spec that `refusal` reads."""
+    affinity = ((spec.get("affinity") or {}).get("nodeAffinity") or {}).get(
+        "requiredDuringSchedulingIgnoredDuringExecution"
+    )
+    return json.dumps([spec.get("nodeSelector"), affinity, spec.get("tolerations")], sort_keys=True)
 
 
 def refusal(spec: raw.Object, node: raw.Object) -> str | None:

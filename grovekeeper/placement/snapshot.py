@@ -41,7 +41,7 @@ class Snapshot:
         self._by_node: dict[str, set[str]] = {}
         self._epoch = 0
         self._all: tuple[int, Ints] = (-1, np.zeros(0, dtype=np.int64))
-        self._masks: dict[int, tuple[int, raw.Object, Mask]] = {}
+        self._masks: dict[str, tuple[int, Mask]] = {}
         self._domains: dict[str, tuple[int, Ints, list[str]]] = {}
         self._requests: dict[str, tuple[raw.Object, shapes.Requests]] = {}
 
@@ -196,10 +196,14 @@ class Snapshot:
         return list(self._resources)
 
     def eligible(self, spec: raw.Object) -> Mask:
-        """Return which nodes may take the pod at all: ready, tolerated, selected. Cached per spec object."""
-        known = self._masks.get(id(spec))
-        if known is not None and known[0] == self._epoch and known[1] is spec:
-            return known[2]
+        """Return which nodes may take the pod at all: ready, tolerated, selected. Not to be changed.
+
+        Cached by what decides it, so that the pods of all gangs of a kind share one pass over the nodes.
+        """
+        key = shapes.eligibility(spec)
+        known = self._masks.get(key)
+        if known is not None and known[0] == self._epoch:
+            return known[1]
         mask = np.fromiter(
             (node is not None and shapes.refusal(spec, node) is None for node in self._nodes),
             dtype=np.bool_,
@@ -207,7 +211,7 @@ class Snapshot:
         )
         if len(self._masks) > 512:
             self._masks.clear()
-        self._masks[id(spec)] = (self._epoch, spec, mask)
+        self._masks[key] = (self._epoch, mask)
         return mask
 
     def refusals(self, spec: raw.Object) -> dict[str, int]:
