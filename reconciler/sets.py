@@ -110,7 +110,8 @@ async def reconcile_status(ctx: Context, key: keys.Key) -> Result:
     if unwell:
         fresh["podGangStatuses"] = unwell
     await updates.step(ctx, w, fresh)
-    settled = bool(stuck) or (done and totals.updated >= w.replicas)
+    begun = w.dialect.progress_field in fresh and w.dialect.progress_field not in (obj.get("status") or {})
+    settled = bool(stuck) or begun or (done and totals.updated >= w.replicas)
     wait = await statuses.write(ctx, SET_RESOURCES[key.owner_kind], obj, fresh, settled=settled, by_age=True)
     pauses = [pause for pause in (wait, await termination.reconcile(ctx, w)) if pause is not None]
     return Result(min(pauses, default=None))

@@ -226,7 +226,8 @@ def _progress(
     field = w.dialect.progress_field
     old: raw.Object = (w.raw.get("status") or {}).get(field) or {}
     known: str | None = (w.raw.get("status") or {}).get("currentGenerationHash")
-    if known is not None and known != w.generation_hash:
+    if (known is None and outdated) or (known is not None and known != w.generation_hash):
+        # Without a status yet, the template was changed in the set's first moments.
         old = {"updateStartedAt": now}
     if not old:
         return

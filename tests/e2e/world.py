@@ -7,6 +7,8 @@ import urllib.error
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import redis
+
 from grovekeeper.api import names
 from grovekeeper.embedded.installation import Installation
 
@@ -123,7 +125,9 @@ class World:
             if check():
                 return
             time.sleep(0.1)
-        raise AssertionError(f"waited {seconds} s for {what}; there is:\n{self.picture()}\n{self.installation.logs()}")
+        raise AssertionError(
+            f"waited {seconds} s for {what}; there is:\n{self.picture()}\n{self.queues()}\n{self.installation.logs()}"
+        )
 
     def wait_pods(self, total: int, running: int, seconds: float = 25) -> None:
         """Wait for this many pods, of which exactly `running` are ready and the others have no node."""
@@ -152,6 +156,21 @@ class World:
         ]
         gangs = self.request("GET", self.path("podgangs", group="/apis/scheduler.grove.io/v1alpha1"))["items"]
         lines += [f"{g['metadata']['name']} {g.get('status')}" for g in gangs]
+        for plural in ("podgangsets", "podcliquesets", "podcliques"):
+            found = self.request("GET", self.path(plural))["items"]
+            lines += [f"{obj['metadata']['name']} {obj['spec']['replicas']} {obj.get('status')}" for obj in found]
+        return "\n".join(lines)
+
+    def queues(self) -> str:
+        """Return what the work queues hold: key and seconds until it is due."""
+        client = redis.Redis.from_url(self.installation.redis.url)
+        lines = []
+        for name in ("reconcile", "placement"):
+            for part in ("queue", "busy"):
+                for key, due in client.zrange(f"grovekeeper:{{{name}}}:{part}", 0, -1, withscores=True):
+                    lines.append(f"{name} {part} {key.decode()} {due / 1000 - time.time():.1f}")
+            lines += [f"{name} dirty {k.decode()}" for k in client.hkeys(f"grovekeeper:{{{name}}}:dirty")]
+        client.close()
         return "\n".join(lines)
 
     def close(self) -> None:
