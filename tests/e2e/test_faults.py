@@ -188,9 +188,7 @@ def writes(world: World) -> float:
 
 
 def reason(world: World) -> str:
-    found = world.request("GET", world.path("podgangs", "w-0", "/apis/scheduler.grove.io/v1alpha1"))
-    listed = (found.get("status") or {}).get("conditions") or ()
-    return next((str(c["message"]) for c in listed if c["type"] == "Scheduled"), "")
+    return world.gang_condition("w-0", "Scheduled")
 
 
 def labels(pod: dict[str, dict[str, dict[str, str]]]) -> dict[str, str]:

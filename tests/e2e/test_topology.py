@@ -351,8 +351,7 @@ def constraints(gang: Object) -> dict[str, Object]:
 
 
 def scheduled_message(world: World) -> str:
-    found = (podgang(world).get("status") or {}).get("conditions") or ()
-    return next((c["message"] for c in found if c["type"] == "Scheduled"), "")
+    return world.gang_condition("w-0", "Scheduled")
 
 
 def levels_condition(world: World) -> tuple[str, str]:

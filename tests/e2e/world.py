@@ -161,6 +161,14 @@ class World:
             lines += [f"{obj['metadata']['name']} {obj['spec']['replicas']} {obj.get('status')}" for obj in found]
         return "\n".join(lines)
 
+    def gang_condition(self, gang: str, type_: str) -> str:
+        """Return the message of a PodGang's condition; nothing while there is none."""
+        for obj in self.request("GET", self.path("podgangs", group="/apis/scheduler.grove.io/v1alpha1"))["items"]:
+            for entry in (obj.get("status") or {}).get("conditions") or ():
+                if obj["metadata"]["name"] == gang and entry["type"] == type_:
+                    return str(entry["message"])
+        return ""
+
     def queues(self) -> str:
         """Return what the work queues hold: key and seconds until it is due."""
         client = redis.Redis.from_url(self.installation.redis.url)

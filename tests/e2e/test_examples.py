@@ -1,0 +1,58 @@
+"""The four use cases of gitops-examples come up as they are, on both targets."""
+
+import urllib.error
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from grovekeeper.embedded.installation import nodes
+from tests.e2e.world import Object, World, is_ready
+
+ROOT = Path(__file__).parents[2] / "gitops-examples" / "plain"
+MANIFESTS = sorted(path for path in ROOT.rglob("*.yaml") if path.parent != ROOT)
+BINDINGS = "/apis/grove.io/v1alpha1/clustertopologybindings"
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def datacenter(world: World) -> Iterator[None]:
+    """28 nodes with 8 GPUs each, and the examples' topology."""
+    binding = load(ROOT / "topology.yaml")
+    world.post(BINDINGS, binding)
+    names = []
+    for node in nodes("gpu-", 28, **{"nvidia.com/gpu": "8"}):
+        world.post("/api/v1/nodes", node)
+        names.append(node["metadata"]["name"])
+    yield
+    world.close()
+    for name in names:
+        world.request("DELETE", f"/api/v1/nodes/{name}")
+    world.request("DELETE", f"{BINDINGS}/{binding['metadata']['name']}")
+
+
+@pytest.mark.usefixtures("datacenter")
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.parent.name)
+def test_an_example_comes_up(world: World, path: Path) -> None:
+    obj = load(path)
+    obj["metadata"]["namespace"] = world.namespace
+    world.apply(obj)
+    name = obj["metadata"]["name"]
+
+    def available() -> bool:
+        status = world.get_set(name).get("status") or {}
+        return bool(
+            status.get("availableReplicas", 0) == obj["spec"].get("replicas", 1) and all(map(is_ready, world.pods()))
+        )
+
+    try:
+        world.wait(available, f"{name} to be available", 60)
+    except urllib.error.HTTPError as error:
+        raise AssertionError(error.read().decode()) from error
+
+
+def load(path: Path) -> Object:
+    found: Object = YAML(typ="safe").load(path.read_text())
+    return found
