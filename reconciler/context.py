@@ -43,6 +43,7 @@ class Stores:
     role_bindings: informer.Store
     hpas: informer.Store
     topologies: informer.Store
+    revisions: informer.Store
 
     def of(self, resource: resources.Resource) -> informer.Store:
         """Return the cache of a kind."""
@@ -64,6 +65,7 @@ FIELDS = {
     "rolebindings": "role_bindings",
     "horizontalpodautoscalers": "hpas",
     "clustertopologybindings": "topologies",
+    "controllerrevisions": "revisions",
 }
 SET_RESOURCES = {names.PODGANGSET: resources.PODGANGSETS, names.PODCLIQUESET: resources.PODCLIQUESETS}
 WATCHED = {
@@ -80,6 +82,7 @@ WATCHED = {
     "rolebindings": (resources.ROLE_BINDINGS, MANAGED),
     "horizontalpodautoscalers": (resources.HPAS, MANAGED),
     "clustertopologybindings": (resources.TOPOLOGY_BINDINGS, ""),
+    "controllerrevisions": (resources.CONTROLLER_REVISIONS, MANAGED),
 }
 
 
@@ -136,6 +139,7 @@ INDEXES: dict[str, dict[str, informer.Index]] = {
     },
     "services": {"replica": replica_index, "set": label_index(names.LABEL_PART_OF)},
     "horizontalpodautoscalers": {"replica": replica_index, "set": label_index(names.LABEL_PART_OF)},
+    "controllerrevisions": {"owner": owner_index, "set": label_index(names.LABEL_PART_OF)},
 }
 
 

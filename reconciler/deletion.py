@@ -17,6 +17,7 @@ _OF_SETS = (
     resources.PODCLIQUES,
     resources.PODGANGS,
     resources.SERVICES,
+    resources.CONTROLLER_REVISIONS,
 )
 
 

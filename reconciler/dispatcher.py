@@ -28,7 +28,7 @@ def on_set(old: raw.Object | None, new: raw.Object | None) -> Keyed:
     if obj is None:
         return ()
     metadata = obj["metadata"]
-    if old is not None and new is not None and _spec_mark(old) == _spec_mark(new):
+    if old is not None and new is not None and _spec_mark(old) == _spec_mark(new) and _surge(old) == _surge(new):
         return ()
     return [(keys.set_key(obj["kind"], metadata["namespace"], metadata["name"]), 0.0)]
 
@@ -155,6 +155,13 @@ def _spec_mark(obj: raw.Object) -> tuple[object, ...]:
     return metadata.get("generation"), _going(obj), trigger, metadata.get("labels")
 
 
+def _surge(obj: raw.Object) -> int:
+    """Return how many extra replicas an update runs: they come and go with the status."""
+    field = names.DIALECTS[obj["kind"]].progress_field
+    found: int = ((obj.get("status") or {}).get(field) or {}).get("surgeReplicas", 0)
+    return found
+
+
 def _going(obj: raw.Object) -> bool:
     return bool(obj["metadata"].get("deletionTimestamp"))
 
@@ -196,6 +203,7 @@ MAPPERS: dict[str, Callable[[raw.Object | None, raw.Object | None], Keyed]] = {
     "roles": on_companion,
     "rolebindings": on_companion,
     "horizontalpodautoscalers": on_companion,
+    "controllerrevisions": on_companion,
 }
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from grovekeeper.api import conditions, names, raw
 from grovekeeper.expand import cliques, groups, model, naming, status
 from grovekeeper.kube import resources
-from grovekeeper.reconciler import children, deletion, keys, ownership, replicas, statuses, termination
+from grovekeeper.reconciler import children, deletion, keys, ownership, replicas, revisions, statuses, termination
 from grovekeeper.reconciler.context import Context, Result
 
 
@@ -19,11 +19,11 @@ async def reconcile(ctx: Context, key: keys.Key) -> Result:
     w = ctx.workload(owner)
     index = int(obj["metadata"]["labels"][w.dialect.label_replica_index])
     template = next((g for g in w.groups if naming.group(w.name, index, g.name) == key.name), None)
-    if template is None or index >= w.replicas:
+    if template is None or index >= w.total:
         return Result()
     wanted = groups.effective_replicas(obj["spec"].get("replicas", 1), template.min_available)
     await _remove_surplus(ctx, w, obj, wanted)
-    await _add_missing(ctx, w, template, obj, wanted)
+    await _add_missing(ctx, revisions.of_replica(ctx, w, index), template, obj, wanted)
     fresh = fresh_status(w, template, obj, _members(ctx, obj), ctx.clock.stamp())
     settled = fresh["availableReplicas"] == wanted == fresh["replicas"]
     return Result(await statuses.write(ctx, resources.SCALINGGROUPS, obj, fresh, settled=settled))

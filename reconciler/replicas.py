@@ -3,7 +3,7 @@
 from grovekeeper.api import names, raw
 from grovekeeper.expand import cliques, companions, groups, model, naming
 from grovekeeper.kube import errors, resources
-from grovekeeper.reconciler import children, faults, keys, ownership
+from grovekeeper.reconciler import children, faults, keys, ownership, revisions
 from grovekeeper.reconciler.context import Context, Result
 
 
@@ -14,11 +14,11 @@ async def reconcile(ctx: Context, key: keys.Key) -> Result:
         return Result()
     w = ctx.workload(obj)
     index = key.index
-    if index >= w.replicas:
+    if index >= w.total:
         await ctx.enqueue(keys.set_key(key.owner_kind, key.namespace, key.name))
         return Result()
     where = f"replica {index}"
-    desired = wanted(ctx, w, index)
+    desired = wanted(ctx, revisions.of_replica(ctx, w, index), index)
     try:
         await children.together(children.ensure(ctx, resource, child) for resource, child in desired)
     except (children.Collision, errors.Forbidden, errors.Invalid) as error:

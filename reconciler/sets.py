@@ -6,7 +6,18 @@ from collections.abc import Sequence
 from grovekeeper.api import raw
 from grovekeeper.expand import model, plan, shared, status
 from grovekeeper.kube import errors, resources
-from grovekeeper.reconciler import children, deletion, faults, keys, levels, ownership, statuses, termination, updates
+from grovekeeper.reconciler import (
+    children,
+    deletion,
+    faults,
+    keys,
+    levels,
+    ownership,
+    revisions,
+    statuses,
+    termination,
+    updates,
+)
 from grovekeeper.reconciler.context import SET_RESOURCES, Context, Result
 
 _SHARED = (resources.SERVICE_ACCOUNTS, resources.ROLES, resources.ROLE_BINDINGS)
@@ -32,11 +43,12 @@ async def reconcile(ctx: Context, key: keys.Key) -> Result:
     w = ctx.workload(obj)
     try:
         await _share(ctx, w)
+        await revisions.record(ctx, w)
     except (children.Collision, errors.Forbidden, errors.Invalid) as error:
         return await faults.put(ctx, obj, "", error)
     await faults.clear(ctx, obj, "")
     await _remove_surplus(ctx, w)
-    wanted = [keys.replica(key.owner_kind, key.namespace, key.name, index) for index in range(w.replicas)]
+    wanted = [keys.replica(key.owner_kind, key.namespace, key.name, index) for index in range(w.total)]
     mark = f"{key.namespace}/{key.name}"
     # A look that somebody asked for (`grove.io/reconcile-trigger`) goes through all levels.
     scaled = [keys.group(key.namespace, found["metadata"]["name"]) for found in ctx.stores.groups.by_index("set", mark)]
@@ -75,7 +87,7 @@ async def _remove_surplus(ctx: Context, w: model.Workload) -> None:
         for child in ctx.stores.of(resource).by_index("set", f"{w.namespace}/{w.name}"):
             index = replica_of(w, child)
             # A scaling group's members go with their group.
-            if index is not None and index >= w.replicas and _is_child(w, child) and not ownership.terminating(child):
+            if index is not None and index >= w.total and _is_child(w, child) and not ownership.terminating(child):
                 doomed.append((index, resource, child))
     doomed.sort(key=lambda entry: -entry[0])
     await children.together(children.delete(ctx, resource, child) for _, resource, child in doomed)
@@ -109,11 +121,11 @@ async def reconcile_status(ctx: Context, key: keys.Key) -> Result:
     unwell = [] if done else _unwell(ctx.stores.gangs.by_index("set", f"{w.namespace}/{w.name}"))
     if unwell:
         fresh["podGangStatuses"] = unwell
-    await updates.step(ctx, w, fresh)
+    left = await updates.step(ctx, w, fresh)
     begun = w.dialect.progress_field in fresh and w.dialect.progress_field not in (obj.get("status") or {})
     settled = bool(stuck) or begun or (done and totals.updated >= w.replicas)
     wait = await statuses.write(ctx, SET_RESOURCES[key.owner_kind], obj, fresh, settled=settled, by_age=True)
-    pauses = [pause for pause in (wait, await termination.reconcile(ctx, w)) if pause is not None]
+    pauses = [pause for pause in (wait, left, await termination.reconcile(ctx, w)) if pause is not None]
     return Result(min(pauses, default=None))
 
 
@@ -122,14 +134,15 @@ def count(
 ) -> status.Totals:
     """Return the set's totals from its standalone PodCliques and scaling groups by replica.
 
-    `existing` is what is there, surplus replicas included until they are gone; Grove repeats spec.replicas.
+    `existing` is what is there, surplus replicas included until they are gone; Grove repeats spec.replicas. Extra
+    replicas of an update count like others, as in a Deployment.
     """
     existing = available = updated = 0
     for index in cliques.keys() | groups.keys():
         state = status.set_replica(w, cliques.get(index, ()), groups.get(index, ()))
         existing += state.exists
-        available += state.available and index < w.replicas
-        updated += state.updated and index < w.replicas
+        available += state.available and index < w.total
+        updated += state.updated and index < w.total
     return status.Totals(existing, available, updated)
 
 

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from grovekeeper.api import conditions, duration, names, raw
 from grovekeeper.expand import groups, model, naming, plan, status
 from grovekeeper.kube import errors, resources
-from grovekeeper.reconciler import children
+from grovekeeper.reconciler import children, progress
 from grovekeeper.reconciler.context import Context
 from grovekeeper.runtime import clock
 
@@ -164,7 +164,8 @@ def _in_breach(ctx: Context, w: model.Workload) -> list[int]:
     children_of = [*ctx.stores.cliques.by_index("set", mark), *ctx.stores.groups.by_index("set", mark)]
     label = w.dialect.label_replica_index
     found = {int(entry["metadata"]["labels"].get(label, -1)) for entry in children_of if _breached(entry)}
-    return sorted(index for index in found if 0 <= index < w.replicas)
+    busy = progress.updating(w)  # what an update takes down is not lost
+    return sorted(index for index in found if 0 <= index < w.total and index not in busy)
 
 
 async def _one_replica(ctx: Context, w: model.Workload, index: int, now: datetime) -> list[datetime]:

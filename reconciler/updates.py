@@ -1,179 +1,135 @@
-"""Updates: how a changed template reaches running pods, one set replica at a time.
+"""Updates: how a changed template reaches running pods.
 
-RollingRecreate, as in Grove: within the replica that is being updated every standalone clique gives up pods that are
-not ready at once and its ready ones one by one, every scaling group its replicas likewise; a next one goes only when
-all others are well again. Replicas without any scheduled pod go first, then those below their minimum, then by index.
-OnDelete: templates are passed on, pods are left alone. What to do is a pure function of what is there: an update in the
-middle of an update, scaling and restarts need no memory.
+RollingRecreate (`rolling`) replaces pod by pod and group replica by group replica; Coherent (`coherent`) whole set
+replicas; OnDelete passes templates on and leaves pods alone. What to do is a pure function of what is there and of the
+replicas that the status says have begun: an update in the middle of an update, scaling and restarts need no memory.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
 from grovekeeper.api import conditions, names, raw
-from grovekeeper.expand import cliques, groups, model, naming, plan, status
+from grovekeeper.expand import cliques, model, naming, plan, status
 from grovekeeper.kube import resources
-from grovekeeper.reconciler import children, keys
-from grovekeeper.reconciler.context import Context
-
-Pods = Mapping[str, Sequence[raw.Object]]
-"""Living and terminating pods by UID of their PodClique."""
+from grovekeeper.reconciler import children, coherent, faults, keys, progress, rolling
+from grovekeeper.reconciler.context import SET_RESOURCES, Context
+from grovekeeper.reconciler.rolling import Replica
 
 
-@dataclass(frozen=True, slots=True)
-class Replica:
-    """One set replica as an update sees it."""
+async def step(ctx: Context, w: model.Workload, fresh: raw.Object) -> float | None:
+    """Do the next step of an update of this set, and put its progress into the status that is about to be written.
 
-    index: int
-    cliques: tuple[raw.Object, ...]
-    """Standalone PodCliques and members of scaling groups, none that is being deleted."""
-    groups: tuple[raw.Object, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What to do now."""
-
-    updating: int | None
-    """Index of the set replica that is being updated; None when no replica is left."""
-    pods: tuple[raw.Object, ...]
-    cliques: tuple[raw.Object, ...]
-    """PodCliques of scaling-group replicas to recreate."""
-
-
-def decide(w: model.Workload, replicas: Sequence[Replica], pods: Pods) -> Step:
-    """Return the next step. Pure; O(pods of the set) while an update is on, O(cliques) else."""
-    outdated = [replica for replica in replicas if is_outdated(w, replica, pods)]
-    if not outdated:
-        return Step(None, (), ())
-    chosen = _in_progress(w, outdated, pods) or min(outdated, key=lambda replica: _rank(replica, pods))
-    doomed: list[raw.Object] = []
-    recreated: list[raw.Object] = []
-    for clique in chosen.cliques:
-        if names.LABEL_SCALINGGROUP not in clique["metadata"]["labels"]:
-            doomed += _standalone(clique, pods.get(clique["metadata"]["uid"], ()))
-    for group in chosen.groups:
-        recreated += _group(w, group, [c for c in chosen.cliques if _group_of(c) == group["metadata"]["name"]])
-    return Step(chosen.index, tuple(doomed), tuple(recreated))
-
-
-def is_outdated(w: model.Workload, replica: Replica, pods: Pods) -> bool:
-    """Return whether anything of the replica is not at the newest template, or a new pod is not there yet."""
-    for clique in replica.cliques:
-        if _is_old(w, clique):
-            return True
-        if _group_of(clique) is None and any(
-            plan.alive(pod) and _hash(pod) != _hash(clique) for pod in pods.get(clique["metadata"]["uid"], ())
-        ):
-            return True
-    return False
-
-
-def _in_progress(w: model.Workload, outdated: Sequence[Replica], pods: Pods) -> Replica | None:
-    """Return the replica that has new pods already: it is finished before another begins."""
-    for replica in outdated:
-        for clique in replica.cliques:
-            found = pods.get(clique["metadata"]["uid"], ())
-            standalone = _group_of(clique) is None
-            fresh = any(_hash(pod) == _hash(clique) for pod in found)
-            mixed = standalone and fresh and any(_hash(pod) != _hash(clique) for pod in found)
-            if mixed or (
-                not standalone and not _is_old(w, clique) and len(outdated) > 1 and _some_old(w, replica, clique)
-            ):
-                return replica
-    return None
-
-
-def _some_old(w: model.Workload, replica: Replica, clique: raw.Object) -> bool:
-    return any(_group_of(c) == _group_of(clique) and _is_old(w, c) for c in replica.cliques)
-
-
-def _rank(replica: Replica, pods: Pods) -> tuple[bool, bool, int]:
-    scheduled = any(
-        plan.scheduled(pod) for clique in replica.cliques for pod in pods.get(clique["metadata"]["uid"], ())
-    )
-    breached = any(conditions.is_true(clique, status.BREACHED) for clique in replica.cliques)
-    return scheduled, not breached, replica.index
-
-
-def _standalone(clique: raw.Object, pods: Sequence[raw.Object]) -> list[raw.Object]:
-    """Return the pods of one standalone clique to delete now."""
-    old = [pod for pod in pods if plan.alive(pod) and _hash(pod) != _hash(clique)]
-    unready = [pod for pod in old if not plan.ready(pod)]
-    if unready or not old:
-        return unready
-    wanted = clique["spec"].get("replicas", 1)
-    well = sum(1 for pod in pods if plan.alive(pod) and plan.ready(pod))
-    if well < wanted or any(plan.terminating(pod) for pod in pods):
-        return []
-    return [min(old, key=lambda pod: (pod["metadata"].get("creationTimestamp", ""), pod["metadata"]["name"]))]
-
-
-def _group(w: model.Workload, group: raw.Object, members: Sequence[raw.Object]) -> list[raw.Object]:
-    """Return the PodCliques of one group's replicas to recreate now."""
-    template = next((g for g in w.groups if group["metadata"]["name"].endswith(f"-{g.name}")), None)
-    minimum = template.min_available if template else 1
-    wanted = groups.effective_replicas(group["spec"].get("replicas", 1), minimum)
-    by_index: dict[int, list[raw.Object]] = {}
-    for clique in members:
-        by_index.setdefault(int(clique["metadata"]["labels"][names.LABEL_SCALINGGROUP_INDEX]), []).append(clique)
-    old = {j: found for j, found in by_index.items() if any(_is_old(w, clique) for clique in found)}
-    broken = [clique for found in old.values() if not _well(found) for clique in found]
-    if broken or not old:
-        return broken
-    complete = template is None or all(len(found) == len(template.clique_names) for found in by_index.values())
-    if len(by_index) < wanted or not complete or not all(_well(found) for found in by_index.values()):
-        return []
-    return old[min(old)]
-
-
-def _well(members: Sequence[raw.Object]) -> bool:
-    return all(
-        (clique.get("status") or {}).get("readyReplicas", 0) >= (clique["spec"].get("minAvailable") or 0)
-        for clique in members
-    )
-
-
-def _is_old(w: model.Workload, clique: raw.Object) -> bool:
-    return _hash(clique) != _template(w, clique).template_hash
-
-
-def _template(w: model.Workload, clique: raw.Object) -> model.CliqueTemplate:
-    labels = clique["metadata"]["labels"]
-    index = labels[w.dialect.label_replica_index]
-    group = labels.get(names.LABEL_SCALINGGROUP)
-    prefix = f"{group}-{labels[names.LABEL_SCALINGGROUP_INDEX]}-" if group else f"{w.name}-{index}-"
-    return w.clique(clique["metadata"]["name"].removeprefix(prefix))
-
-
-def _group_of(clique: raw.Object) -> str | None:
-    found: str | None = clique["metadata"]["labels"].get(names.LABEL_SCALINGGROUP)
-    return found
-
-
-def _hash(obj: raw.Object) -> str | None:
-    found: str | None = (obj["metadata"].get("labels") or {}).get(names.LABEL_TEMPLATE_HASH)
-    return found
-
-
-async def step(ctx: Context, w: model.Workload, fresh: raw.Object) -> None:
-    """Do the next step of an update of this set, and put its progress into the status that is about to be written."""
-    replicas = [_replica(ctx, w, index) for index in range(w.replicas)]
-    pods: dict[str, list[raw.Object]] = {}
-    for replica in replicas:
-        for clique in replica.cliques:
-            uid = clique["metadata"]["uid"]
-            pods[uid] = ctx.stores.pods.by_index("owner", uid)
-    outdated = [replica for replica in replicas if is_outdated(w, replica, pods)]
-    chosen: Step = Step(None, (), ())
-    if w.update_strategy.get("type") == names.UPDATE_ON_DELETE:
-        await _pass_on(ctx, w, outdated)
-    elif not w.update_strategy.get("paused"):
-        chosen = decide(w, replicas, pods)
-        await children.together(children.delete(ctx, resources.PODS, pod) for pod in chosen.pods)
-        await children.together(children.delete(ctx, resources.PODCLIQUES, clique) for clique in chosen.cliques)
+    Returns the seconds until the progress deadline would pass; None where there is none.
+    """
+    replicas = [_replica(ctx, w, index) for index in range(w.total)]
+    pods = {
+        clique["metadata"]["uid"]: ctx.stores.pods.by_index("owner", clique["metadata"]["uid"])
+        for replica in replicas
+        for clique in replica.cliques
+        if not rolling.is_settled(clique)
+    }
+    outdated = [replica for replica in replicas if rolling.is_outdated(w, replica, pods)]
+    begun = progress.updating(w)
+    updating: Sequence[int] = [r.index for r in replicas if r.index in begun and not rolling.is_finished(w, r, pods)]
+    surge = 0
+    strategy = w.update_strategy.get("type")
+    if strategy == names.UPDATE_ON_DELETE:
+        updating = ()
+        await _pass_on(ctx, w, outdated, None)
+    elif w.update_strategy.get("paused"):
+        surge = w.surge if strategy == names.UPDATE_COHERENT else 0
+    elif strategy == names.UPDATE_COHERENT:
+        chosen = _choose(w, replicas, pods)
+        updating, surge = chosen.updating, chosen.surge
+        await _note(ctx, w, progress.fresh(w, replicas, _seen(updating, surge, outdated), ctx.clock.stamp()))
+        await _renew(ctx, w, [replicas[index] for index in updating])
+    else:
+        doing = rolling.decide(w, replicas, pods, begun)
+        updating = () if doing.updating is None else (doing.updating,)
+        await _note(ctx, w, progress.fresh(w, replicas, _seen(updating, surge, outdated), ctx.clock.stamp()))
+        await children.together(children.delete(ctx, resources.PODS, pod) for pod in doing.pods)
+        await children.together(children.delete(ctx, resources.PODCLIQUES, clique) for clique in doing.cliques)
     await ctx.enqueue(*_behind(w, replicas))
-    _progress(w, fresh, replicas, chosen, len(outdated), ctx.clock.stamp())
+    found = progress.fresh(w, replicas, _seen(updating, surge, outdated), ctx.clock.stamp())
+    return _show(ctx, w, fresh, found) if found is not None else None
+
+
+def _seen(updating: Sequence[int], surge: int, outdated: Sequence[Replica]) -> progress.Observed:
+    return progress.Observed(updating, surge, len(outdated))
+
+
+def _show(ctx: Context, w: model.Workload, fresh: raw.Object, found: raw.Object) -> float | None:
+    """Put progress and its condition into the status; say once that the deadline has passed."""
+    fresh[w.dialect.progress_field] = found
+    now = ctx.clock.now()
+    verdict, left = progress.condition(w, found, now)
+    fresh["conditions"] = conditions.merged(fresh["conditions"], [verdict])
+    if verdict["reason"] == progress.EXCEEDED:
+        known = conditions.find((w.raw.get("status") or {}).get("conditions"), progress.PROGRESSING)
+        if known is None or known["reason"] != progress.EXCEEDED:
+            ctx.events.warning(w.raw, progress.EXCEEDED, verdict["message"], ctx.clock.stamp())
+        fresh["conditions"] = faults.stalled(
+            fresh["conditions"], progress.EXCEEDED, verdict["message"], ctx.clock.stamp()
+        )
+    # A moment later than exactly: the stamps have whole seconds.
+    return None if left is None else left + 0.05
+
+
+def _choose(w: model.Workload, replicas: Sequence[Replica], pods: rolling.Pods) -> coherent.Step:
+    states = []
+    for replica in replicas:
+        if not replica.cliques and not replica.groups:
+            continue  # it is about to be made
+        state = status.set_replica(w, replica.standalone(), replica.groups)
+        old = any(cliques.is_old(w, clique) for clique in replica.cliques)
+        finished = state.updated and not rolling.is_outdated(w, replica, pods)
+        states.append(coherent.State(replica.index, old, finished, state.available))
+    unavailable, surge = coherent.limits(w)
+    return coherent.decide(w.replicas, unavailable, surge, states, progress.updating(w), w.surge)
+
+
+async def _note(ctx: Context, w: model.Workload, found: raw.Object | None) -> None:
+    """Write down which replicas are about to move, before they do, against exactly the status that was read.
+
+    Raises kube.errors.Conflict (try again) where the cache is behind: nothing is taken down on old knowledge.
+    """
+    known = progress.noted(w)
+    watched = ("currentlyUpdating", "surgeReplicas")
+    if found is None or all(found.get(field) == known.get(field) for field in watched):
+        return
+    metadata = w.raw["metadata"]
+    gone = {key: None for key in (w.raw.get("status") or {}).get(w.dialect.progress_field) or {} if key not in found}
+    body = {
+        "metadata": {"resourceVersion": metadata["resourceVersion"]},
+        "status": {w.dialect.progress_field: {**found, **gone}, "currentGenerationHash": w.generation_hash},
+    }
+    resource = SET_RESOURCES[w.dialect.kind]
+    stored = await ctx.client.patch(
+        resource, metadata["name"], metadata["namespace"], body, type="merge", subresource="status"
+    )
+    children.observe(ctx, resource, stored)
+
+
+async def _renew(ctx: Context, w: model.Workload, moving: Sequence[Replica]) -> None:
+    """Give all PodCliques of these replicas the newest template, then delete every pod from before.
+
+    Cliques whose template did not change move, too. They are marked first: while one of the others is old, all of this
+    is done again should it be cut short.
+    """
+    old = [replica for replica in moving if any(cliques.is_old(w, clique) for clique in replica.cliques)]
+    await children.together(
+        _mark(ctx, w, clique) for replica in old for clique in replica.cliques if not cliques.is_old(w, clique)
+    )
+    await _pass_on(ctx, w, old, w.generation_hash)
+    fresh = [clique for replica in moving for clique in _replica(ctx, w, replica.index).cliques]
+    doomed = [
+        pod
+        for clique in fresh
+        if not cliques.is_old(w, clique)
+        for pod in rolling.old_pods(
+            clique, {clique["metadata"]["uid"]: ctx.stores.pods.by_index("owner", clique["metadata"]["uid"])}
+        )
+    ]
+    await children.together(children.delete(ctx, resources.PODS, pod) for pod in doomed)
 
 
 def _behind(w: model.Workload, replicas: Sequence[Replica]) -> list[str]:
@@ -182,7 +138,7 @@ def _behind(w: model.Workload, replicas: Sequence[Replica]) -> list[str]:
     for replica in replicas:
         for clique in replica.cliques:
             known = (clique.get("status") or {}).get(w.dialect.generation_hash_field)
-            if known not in (None, w.generation_hash) and not _is_old(w, clique):
+            if known not in (None, w.generation_hash) and not cliques.is_old(w, clique):
                 found.append(keys.clique(w.namespace, clique["metadata"]["name"]))
         for group in replica.groups:
             known = (group.get("status") or {}).get(w.dialect.generation_hash_field)
@@ -194,59 +150,51 @@ def _behind(w: model.Workload, replicas: Sequence[Replica]) -> list[str]:
 def _replica(ctx: Context, w: model.Workload, index: int) -> Replica:
     mark = f"{w.namespace}/{w.name}/{index}"
     stores = ctx.stores
+    found = stores.cliques.by_index("replica", mark)
     return Replica(
         index,
-        tuple(clique for clique in stores.cliques.by_index("replica", mark) if not plan.terminating(clique)),
+        tuple(c for c in found if not plan.terminating(c) and cliques.template_of(w, c) is not None),
         tuple(group for group in stores.groups.by_index("replica", mark) if not plan.terminating(group)),
     )
 
 
-async def _pass_on(ctx: Context, w: model.Workload, outdated: Sequence[Replica]) -> None:
-    """Write the new template into the members of scaling groups; standalone cliques have it already."""
+async def _mark(ctx: Context, w: model.Workload, clique: raw.Object) -> None:
+    metadata = clique["metadata"]
+    if (metadata.get("annotations") or {}).get(names.ANNOTATION_MOVED) == w.generation_hash:
+        return
+    body = {
+        "metadata": {
+            "resourceVersion": metadata["resourceVersion"],
+            "annotations": {names.ANNOTATION_MOVED: w.generation_hash},
+        }
+    }
+    stored = await ctx.client.patch(resources.PODCLIQUES, metadata["name"], metadata["namespace"], body, type="merge")
+    children.observe(ctx, resources.PODCLIQUES, stored)
+
+
+async def _pass_on(ctx: Context, w: model.Workload, replicas: Iterable[Replica], moved: str | None) -> None:
+    """Write the newest template into the PodCliques of these replicas. Their replica counts stay.
+
+    `moved` is written into them as the update that recreates them as a whole, where it is one.
+    """
     jobs = []
-    for replica in outdated:
+    for replica in replicas:
+        owners = {group["metadata"]["name"]: group for group in replica.groups}
         for clique in replica.cliques:
-            group = next((g for g in replica.groups if g["metadata"]["name"] == _group_of(clique)), None)
-            if group is None or not _is_old(w, clique):
+            template = cliques.template_of(w, clique)
+            if template is None or not cliques.is_old(w, clique):
                 continue
-            template = next(
-                g for g in w.groups if naming.group(w.name, replica.index, g.name) == group["metadata"]["name"]
-            )
-            j = int(clique["metadata"]["labels"][names.LABEL_SCALINGGROUP_INDEX])
             count = clique["spec"].get("replicas", 1)
-            desired = cliques.member(w, replica.index, template, j, _template(w, clique), group, count)
+            group = rolling.group_of(clique)
+            if group is None:
+                desired = cliques.standalone(w, replica.index, template, count)
+            else:
+                configured = next((g for g in w.groups if naming.group(w.name, replica.index, g.name) == group), None)
+                if configured is None or group not in owners:
+                    continue
+                j = int(clique["metadata"]["labels"][names.LABEL_SCALINGGROUP_INDEX])
+                desired = cliques.member(w, replica.index, configured, j, template, owners[group], count)
+            if moved is not None:
+                desired["metadata"]["annotations"][names.ANNOTATION_MOVED] = moved
             jobs.append(children.ensure(ctx, resources.PODCLIQUES, desired))
     await children.together(jobs)
-
-
-def _progress(
-    w: model.Workload, fresh: raw.Object, replicas: Sequence[Replica], chosen: Step, outdated: int, now: str
-) -> None:
-    """Set the progress field, with Grove's names; it appears with the first update and stays after its end."""
-    field = w.dialect.progress_field
-    old: raw.Object = (w.raw.get("status") or {}).get(field) or {}
-    known: str | None = (w.raw.get("status") or {}).get("currentGenerationHash")
-    if (known is None and outdated) or (known is not None and known != w.generation_hash):
-        # Without a status yet, the template was changed in the set's first moments.
-        old = {"updateStartedAt": now}
-    if not old:
-        return
-    standalone = [c for replica in replicas for c in replica.cliques if _group_of(c) is None]
-    members = [group for replica in replicas for group in replica.groups]
-    hashes = [(entry.get("status") or {}).get(w.dialect.generation_hash_field) for entry in (*standalone, *members)]
-    done = [found == w.generation_hash for found in hashes]
-    progress: raw.Object = {
-        "updateStartedAt": old.get("updateStartedAt", now),
-        "updatedPodCliquesCount": sum(done[: len(standalone)]),
-        "totalPodCliquesCount": len(standalone),
-        "updatedPodCliqueScalingGroupsCount": sum(done[len(standalone) :]),
-        "totalPodCliqueScalingGroupsCount": len(members),
-    }
-    if chosen.updating is not None:
-        progress["currentlyUpdating"] = [{"replicaIndex": chosen.updating, "updateStartedAt": now}]
-        before = (old.get("currentlyUpdating") or [{}])[0]
-        if before.get("replicaIndex") == chosen.updating:
-            progress["currentlyUpdating"] = old["currentlyUpdating"]
-    elif not outdated or w.update_strategy.get("type") == names.UPDATE_ON_DELETE:
-        progress["updateEndedAt"] = old.get("updateEndedAt", now)
-    fresh[field] = progress

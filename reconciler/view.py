@@ -44,7 +44,7 @@ class View:
             return None
         w = self._workload(owner)
         index = int(clique["metadata"]["labels"][w.dialect.label_replica_index])
-        if index >= w.replicas:
+        if index >= w.total:
             return None
         live = self.live(w, index)
         gang = next((each for each in gangs.of_replica(w, index, live) if each.name == key.name), None)
@@ -85,7 +85,7 @@ class View:
         w, gang = found.w, found.gang
         if not gang.spread or gang.group is not None:
             return ()
-        others = (naming.replica(w.name, index) for index in range(w.replicas) if index != gang.index)
+        others = (naming.replica(w.name, index) for index in range(w.total) if index != gang.index)
         return tuple(self._nodes(w.namespace, "gang", [name]) for name in others)
 
     def _groups(self, found: Found) -> dict[str, asks.Peers]:

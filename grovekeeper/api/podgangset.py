@@ -201,7 +201,7 @@ class Updating(model.Model):
 
 
 class SetUpdate(model.Model):
-    """Progress of an update. `currentlyUpdating` is a list in both spellings."""
+    """Progress of an update. `currentlyUpdating` is a list in both spellings; the last four are Grovekeeper's own."""
 
     updateStartedAt: model.Time | None = None
     updateEndedAt: model.Time | None = None
@@ -210,6 +210,10 @@ class SetUpdate(model.Model):
     updatedPodCliqueScalingGroupsCount: model.Count = 0
     totalPodCliqueScalingGroupsCount: model.Count = 0
     currentlyUpdating: list[Updating] | None = None
+    updatedPodsCount: model.Count = 0
+    totalPodsCount: model.Count = 0
+    surgeReplicas: model.Count = 0
+    lastProgressTime: model.Time | None = None
 
 
 class GangStatus(model.Model):

@@ -46,6 +46,33 @@ def member(
     return _object(w, template, fqn, marks, owner, parents, template.replicas if replicas is None else replicas)
 
 
+def template_of(w: model.Workload, clique: raw.Object) -> model.CliqueTemplate | None:
+    """Return the template of a PodClique object of the set, by exact name; None where the set has none for it."""
+    marks = clique["metadata"].get("labels") or {}
+    group = marks.get(names.LABEL_SCALINGGROUP)
+    prefix = naming.member(group, marks[names.LABEL_SCALINGGROUP_INDEX], "") if group else ""
+    prefix = prefix or naming.clique(w.name, marks.get(w.dialect.label_replica_index, ""), "")
+    name = clique["metadata"]["name"].removeprefix(prefix)
+    return next((template for template in w.cliques if template.name == name), None)
+
+
+def is_old(w: model.Workload, clique: raw.Object) -> bool:
+    """Return whether a PodClique object has another template than the set's newest."""
+    template = template_of(w, clique)
+    return template is None or hash_of(clique) != template.template_hash
+
+
+def hash_of(obj: raw.Object) -> str | None:
+    """Return the template hash that a PodClique or a pod carries."""
+    found: str | None = (obj["metadata"].get("labels") or {}).get(names.LABEL_TEMPLATE_HASH)
+    return found
+
+
+def mark_of(obj: raw.Object) -> tuple[str | None, str | None]:
+    """Return what must be equal in a PodClique and its pods: the template, and the coherent update that moved them."""
+    return hash_of(obj), (obj["metadata"].get("annotations") or {}).get(names.ANNOTATION_MOVED)
+
+
 def _object(
     w: model.Workload,
     template: model.CliqueTemplate,

@@ -88,11 +88,20 @@ class Workload:
     """Go duration; None where gang termination is switched off."""
     pack: Pack | None
     update_strategy: raw.Object
+    surge: int
+    """Extra replicas, with the indexes from `replicas` on, that run while an update lasts (from the status)."""
+    history_limit: int
+    """How many revisions to keep besides those in use."""
     generation_hash: str
     """Hash over all clique templates: a change starts an update."""
     raw: raw.Object
     spread: tuple[Spread, ...] = ()
     """Of the set's replicas: replicaSpreadConstraints and spec.template.topologyConstraint.spread."""
+
+    @property
+    def total(self) -> int:
+        """Return how many set replicas are to run now, extra ones of an update included."""
+        return self.replicas + self.surge
 
     def group_of(self, clique_name: str) -> GroupTemplate | None:
         """Return the scaling group that the clique belongs to, or None for a standalone clique."""

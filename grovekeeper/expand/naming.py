@@ -6,7 +6,7 @@ def replica(set_name: str, index: int) -> str:
     return f"{set_name}-{index}"
 
 
-def clique(set_name: str, index: int, clique_name: str) -> str:
+def clique(set_name: str, index: int | str, clique_name: str) -> str:
     """Return `<set>-<i>-<clique>`: a standalone PodClique."""
     return f"{set_name}-{index}-{clique_name}"
 
@@ -16,7 +16,7 @@ def group(set_name: str, index: int, group_name: str) -> str:
     return f"{set_name}-{index}-{group_name}"
 
 
-def member(group_fqn: str, group_index: int, clique_name: str) -> str:
+def member(group_fqn: str, group_index: int | str, clique_name: str) -> str:
     """Return `<group fqn>-<j>-<clique>`: a PodClique that belongs to a scaling group's replica."""
     return f"{group_fqn}-{group_index}-{clique_name}"
 

@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from grovekeeper.api import names, raw
 from grovekeeper.expand import model, revision
 
+_HISTORY = 10
+"""Default of spec.revisionHistoryLimit, as on StatefulSets."""
+
 
 def workload(obj: raw.Object) -> model.Workload:
     """Return the parsed set, of either kind. The object must have passed validation; nothing is checked again."""
@@ -19,6 +22,7 @@ def workload(obj: raw.Object) -> model.Workload:
     )
     delay = template.get("terminationDelay") or dialect.termination_delay
     headless = template.get("headlessServiceConfig") or {}
+    progress = (obj.get("status") or {}).get(dialect.progress_field) or {}
     return model.Workload(
         dialect=dialect,
         namespace=metadata.get("namespace") or "default",
@@ -34,6 +38,8 @@ def workload(obj: raw.Object) -> model.Workload:
         termination_delay=None if template.get("gangTermination") == "Disabled" else delay,
         pack=_pack(template.get("topologyConstraint")),
         update_strategy=spec.get("updateStrategy") or {},
+        surge=progress.get("surgeReplicas", 0),
+        history_limit=_count(spec.get("revisionHistoryLimit"), _HISTORY),
         generation_hash=revision.generation_hash(
             ((clique.name, clique.template_hash) for clique in cliques), ordered=startup != names.STARTUP_ANY_ORDER
         ),

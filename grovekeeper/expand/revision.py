@@ -35,6 +35,11 @@ def generation_hash(template_hashes: Iterable[tuple[str, str]], *, ordered: bool
     return _encoded(pairs if ordered else sorted(pairs))
 
 
+def whole_template_hash(template: raw.Object) -> str:
+    """Return the hash of everything in spec.template: each distinct one is a revision of the set."""
+    return _encoded(template)
+
+
 def short(text: str, length: int) -> str:
     """Return a deterministic suffix of `length` characters that is legal in names (no vowels, no words)."""
     alphabet = "bcdfghjklmnpqrstvwxz2456789"

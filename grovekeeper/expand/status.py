@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from grovekeeper.api import conditions, names, raw
-from grovekeeper.expand import groups, labels, model, plan
+from grovekeeper.expand import cliques, groups, labels, model, plan
 
 SCHEDULED = "PodCliqueScheduled"
 BREACHED = "MinAvailableBreached"
@@ -19,7 +19,7 @@ def clique(w: model.Workload, obj: raw.Object, pods: Sequence[raw.Object], now: 
     minimum = obj["spec"].get("minAvailable") or 0
     target = marks.get(names.LABEL_TEMPLATE_HASH, "")
     scheduled = [pod for pod in living if plan.scheduled(pod)]
-    updated = sum(1 for pod in living if pod["metadata"]["labels"].get(names.LABEL_TEMPLATE_HASH) == target)
+    updated = sum(1 for pod in living if cliques.mark_of(pod) == cliques.mark_of(obj))
     idle = obj["spec"].get("replicas") == 0
     failing = sum(1 for pod in scheduled if _counts_against(pod))
     result: raw.Object = {
@@ -41,7 +41,8 @@ def clique(w: model.Workload, obj: raw.Object, pods: Sequence[raw.Object], now: 
         )
     if updated == len(living) == obj["spec"].get("replicas"):
         result["currentPodTemplateHash"] = target
-        result[w.dialect.generation_hash_field] = w.generation_hash
+        if not cliques.is_old(w, obj):
+            result[w.dialect.generation_hash_field] = w.generation_hash
     enough = len(scheduled) >= minimum or idle
     was_idle = conditions.is_true(obj, SCHEDULED) and old.get("scheduledReplicas", 0) < minimum
     since = now if enough else _since(obj, SCHEDULED, was_idle, now)
@@ -116,9 +117,9 @@ def well(clique_obj: raw.Object) -> bool:
     return found is not None and found["status"] != "True"
 
 
-def group_replica(w: model.Workload, expected: int, cliques: Sequence[raw.Object]) -> GroupReplica:
+def group_replica(w: model.Workload, expected: int, members: Sequence[raw.Object]) -> GroupReplica:
     """Return the state of one group replica from its PodClique objects."""
-    living = [entry for entry in cliques if not plan.terminating(entry)]
+    living = [entry for entry in members if not plan.terminating(entry)]
     complete = len(living) == expected
     scheduled = complete and all(conditions.is_true(entry, SCHEDULED) for entry in living)
     available = scheduled and all(_available(entry) for entry in living)
@@ -181,9 +182,11 @@ class SetReplica:
     updated: bool
 
 
-def set_replica(w: model.Workload, cliques: Sequence[raw.Object], scaling_groups: Sequence[raw.Object]) -> SetReplica:
+def set_replica(
+    w: model.Workload, standalone: Sequence[raw.Object], scaling_groups: Sequence[raw.Object]
+) -> SetReplica:
     """Return the state of one set replica from its standalone PodCliques and scaling groups."""
-    living = [entry for entry in cliques if not plan.terminating(entry)]
+    living = [entry for entry in standalone if not plan.terminating(entry)]
     live_groups = [entry for entry in scaling_groups if not plan.terminating(entry)]
     exists = len(living) == len(w.standalone()) and len(live_groups) == len(w.groups)
     available = exists and all(_available(entry) for entry in living) and all(_group_available(g) for g in live_groups)
@@ -256,6 +259,7 @@ def _group_available(group_obj: raw.Object) -> bool:
 def _converged(w: model.Workload, clique_obj: raw.Object) -> bool:
     status = clique_obj.get("status") or {}
     return (
-        status.get("currentPodTemplateHash") == clique_obj["metadata"]["labels"].get(names.LABEL_TEMPLATE_HASH)
+        not cliques.is_old(w, clique_obj)
+        and status.get("currentPodTemplateHash") == cliques.hash_of(clique_obj)
         and status.get(w.dialect.generation_hash_field) == w.generation_hash
     )

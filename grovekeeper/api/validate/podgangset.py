@@ -9,7 +9,18 @@ from collections import Counter
 from collections.abc import Sequence
 
 from grovekeeper.api import duration, names, raw
-from grovekeeper.api.validate import cliques, groups, naming, startup, syntax, topology, unsupported, update, verdict
+from grovekeeper.api.validate import (
+    cliques,
+    groups,
+    naming,
+    startup,
+    strategy,
+    syntax,
+    topology,
+    unsupported,
+    update,
+    verdict,
+)
 
 _T = "spec.template"
 
@@ -26,6 +37,7 @@ def validate(new: raw.Object, old: raw.Object | None, context: verdict.Context) 
         found.fault(f"{_T}.cliques", "Required", "a set needs at least one clique: add one with a name and a podSpec")
         return found
     _replicas(found, spec)
+    strategy.check(found, spec)
     _delay(found, template)
     group_list = template.get("podCliqueScalingGroups") or []
     members = {name for group in group_list for name in group.get("cliqueNames") or ()}

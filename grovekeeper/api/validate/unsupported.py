@@ -15,7 +15,6 @@ def check(found: verdict.Verdict, obj: raw.Object, context: verdict.Context) -> 
 def _asked(obj: raw.Object, context: verdict.Context) -> Iterator[tuple[str, str, raw.Json]]:
     spec = obj.get("spec") or {}
     template = spec.get("template") or {}
-    yield from _strategy(spec.get("updateStrategy") or {})
     if template.get("schedulingPolicyConfig"):
         yield "spec.template.schedulingPolicyConfig", "remove it; use topologyConstraint.pack on groups", None
     for field in ("resourceClaimTemplates", "resourceSharing"):
@@ -46,12 +45,3 @@ def _levels(template: raw.Object, context: verdict.Context) -> Iterator[tuple[st
         if scheduler and scheduler not in context.schedulers:
             text = f"use one of {', '.join(context.schedulers)} or leave it out"
             yield f"{path}.spec.podSpec.schedulerName", text, scheduler
-
-
-def _strategy(strategy: raw.Object) -> Iterator[tuple[str, str, raw.Json]]:
-    kind = strategy.get("type", names.UPDATE_ROLLING_RECREATE)
-    if kind == names.UPDATE_COHERENT:
-        yield "spec.updateStrategy.type", f"use {names.UPDATE_ROLLING_RECREATE} or {names.UPDATE_ON_DELETE}", kind
-    for field in ("maxUnavailable", "maxSurge", "progressDeadlineSeconds"):
-        if strategy.get(field) is not None:
-            yield f"spec.updateStrategy.{field}", "remove it", strategy[field]
