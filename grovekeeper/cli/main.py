@@ -9,10 +9,12 @@ from grovekeeper import __version__
 VERBS = {
     "check": "Validate manifests, with file and line",
     "expand": "Print every object that manifests become",
+    "convert": "Rewrite manifests from one spelling of the top kind to the other",
     "place": "Answer what-if: where would gangs go",
     "topology": "Find the cluster's topology levels",
     "explain": "Say why pods of a set wait",
     "tree": "Show a set, its gangs, cliques and pods",
+    "rollback": "Give a set an earlier template, or show its history",
     "demo": "Run the whole path on an embedded cluster",
     "run": "Run a component of Grovekeeper",
 }

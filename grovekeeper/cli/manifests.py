@@ -71,12 +71,13 @@ def load(paths: Iterable[str]) -> Loaded:
     """Read files, folders (*.yaml, *.yml, *.json below them) and "-"."""
     loaded = Loaded()
     for text in paths:
-        for name, content in _contents(text, loaded):
+        for name, content in contents(text, loaded):
             _read(name, content, loaded)
     return loaded
 
 
-def _contents(text: str, loaded: Loaded) -> Iterable[tuple[str, str]]:
+def contents(text: str, loaded: Loaded) -> Iterable[tuple[str, str]]:
+    """Yield name and text of a file, of every manifest file below a folder, or of standard input."""
     if text == "-":
         yield "<stdin>", sys.stdin.read()
         return
@@ -89,7 +90,7 @@ def _contents(text: str, loaded: Loaded) -> Iterable[tuple[str, str]]:
         loaded.troubles.append(Trouble(text, 0, 0, "the folder has no .yaml, .yml or .json files"))
     for file in files:
         try:
-            yield str(file), file.read_text(encoding="utf-8")
+            yield str(file), file.read_bytes().decode("utf-8")
         except (UnicodeDecodeError, OSError) as error:
             loaded.troubles.append(Trouble(str(file), 0, 0, f"cannot be read as UTF-8 text: {error}"))
 
