@@ -69,7 +69,7 @@ class Owner:
     """UID of a PodGang without a status yet, to its phase and the monotonic time since which it is in it."""
 
     def __post_init__(self) -> None:
-        self.cached = view.View(self.ctx.stores, self.ctx.workload, self.room.node_of)
+        self.cached = view.View(self.ctx, self.room.node_of)
 
     def on_node(self, old: raw.Object | None, new: raw.Object | None) -> None:
         """Keep the snapshot's nodes."""

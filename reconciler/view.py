@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from grovekeeper.api import names, raw
 from grovekeeper.expand import gangs, model, naming, plan
 from grovekeeper.reconciler import asks, keys
-from grovekeeper.reconciler.context import SET_RESOURCES, Stores
+from grovekeeper.reconciler.context import Context
 
 Pods = dict[str, list[raw.Object]]
 
@@ -24,14 +24,9 @@ class Found:
 class View:
     """Gangs as the caches have them."""
 
-    def __init__(
-        self,
-        stores: Stores,
-        workload: Callable[[raw.Object], model.Workload],
-        node_of: Callable[[str], str | None],
-    ) -> None:
-        self._stores = stores
-        self._workload = workload
+    def __init__(self, ctx: Context, node_of: Callable[[str], str | None]) -> None:
+        self._ctx = ctx
+        self._stores = ctx.stores
         self._node_of = node_of
         """From a pod's UID to the node that it has or is about to have."""
 
@@ -39,10 +34,10 @@ class View:
         """Return the gang by its name, if its set still wants it. O(cliques of the set replica)."""
         mark = f"{key.namespace}/{key.name}"
         clique = next(iter(self._stores.cliques.by_index("gang", mark)), None)
-        owner = self._set_of(clique) if clique is not None else None
+        owner = self._ctx.set_of(clique) if clique is not None else None
         if clique is None or owner is None:
             return None
-        w = self._workload(owner)
+        w = self._ctx.workload(owner)
         index = int(clique["metadata"]["labels"][w.dialect.label_replica_index])
         if index >= w.total:
             return None
@@ -113,14 +108,3 @@ class View:
                 if node and plan.alive(pod):
                     found.add(node)
         return tuple(sorted(found))
-
-    def _set_of(self, clique: raw.Object) -> raw.Object | None:
-        metadata = clique["metadata"]
-        labels = metadata.get("labels") or {}
-        for dialect in names.DIALECTS.values():
-            if dialect.label_replica_index in labels and names.LABEL_PART_OF in labels:
-                store = self._stores.of(SET_RESOURCES[dialect.kind])
-                found = store.get(metadata["namespace"], labels[names.LABEL_PART_OF])
-                if found is not None and not found["metadata"].get("deletionTimestamp"):
-                    return found
-        return None

@@ -11,6 +11,7 @@ from ruamel.yaml.error import YAMLError
 from grovekeeper.api import raw
 from grovekeeper.kube import http, resources
 from grovekeeper.placement import levels, snapshot
+from grovekeeper.reconciler import asks
 
 
 class CapacityError(Exception):
@@ -65,10 +66,7 @@ async def from_cluster(kubeconfig: Path | None) -> Capacity:
 
 def bindings(objects: Iterable[raw.Object]) -> dict[str, dict[str, str]]:
     """Return levels by name of ClusterTopologyBinding objects."""
-    return {
-        obj["metadata"]["name"]: {level["domain"]: level["key"] for level in obj["spec"].get("levels") or ()}
-        for obj in objects
-    }
+    return {obj["metadata"]["name"]: asks.levels_of(obj) for obj in objects}
 
 
 def _items(path: Path, kind: str) -> list[raw.Object]:

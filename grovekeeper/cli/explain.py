@@ -1,7 +1,6 @@
 """`grovekeeper explain`: why the pods of a set are where they are, or nowhere yet."""
 
 import asyncio
-import json
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from grovekeeper.api import conditions, names, raw
 from grovekeeper.cli import tree
 from grovekeeper.expand import plan
 from grovekeeper.kube import errors, http, resources
+from grovekeeper.reconciler import decisions
 
 
 @click.command(name="explain")
@@ -73,17 +73,11 @@ def _gang(root: Tree, gang: raw.Object, pods: list[raw.Object]) -> None:
     if scheduled.get("status") != "True":
         for part in why.split("; "):
             branch.add(part)
-    decided = _decided(gang)
+    decided = decisions.placement(gang)
     for pod in sorted(pods, key=lambda each: str(each["metadata"]["name"])):
         text = _pod(pod, decided)
         if text:
             branch.add(f"pod {pod['metadata']['name']}: {text}")
-
-
-def _decided(gang: raw.Object) -> dict[str, str]:
-    text = (gang["metadata"].get("annotations") or {}).get(names.ANNOTATION_PLACEMENT)
-    found: dict[str, str] = json.loads(text) if text else {}
-    return found
 
 
 def _pod(pod: raw.Object, decided: dict[str, str]) -> str:

@@ -13,7 +13,8 @@ from grovekeeper.placement.snapshot import Ints, Snapshot
 
 def nodes(gang: request.GangAsk, snapshot: Snapshot) -> frozenset[str]:
     """Return the names of the nodes to keep; empty where the gang could not be held even by empty nodes."""
-    now = np.ones(len(snapshot.free()))
+    free, totals = snapshot.free(), snapshot.totals()
+    now = np.ones(len(free))
     empty = np.ones(len(now))
     for group in gang.groups:
         need = min(group.minimum, len(group.pods))
@@ -26,7 +27,7 @@ def nodes(gang: request.GangAsk, snapshot: Snapshot) -> frozenset[str]:
         mask = np.zeros(len(now), dtype=np.bool_)
         mask[np.flatnonzero(snapshot.eligible(shape.spec))] = True
         # A node's share of the group: how many of its pods it holds, of those that are needed.
-        for target, room in ((now, snapshot.free()), (empty, snapshot.totals())):
+        for target, room in ((now, free), (empty, totals)):
             share = np.where(mask, pack.capacities(room, vector, shape.one_per_node), 0) / need
             np.minimum(target, share, out=target)
     key = gang.constraint.required
