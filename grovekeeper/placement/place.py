@@ -61,10 +61,6 @@ class Search:
         """Rows of the subgangs that this search has placed, by family."""
         self.near = [row for name in gang.near if (row := snapshot.row_of(name)) is not None]
 
-    def inner(self, key: str | None) -> list[str]:
-        """Return the levels below a level key, broadest first; all of them for None."""
-        return self.levels if key not in self.levels else self.levels[self.levels.index(key) + 1 :]
-
     def _holds_several(self, key: str) -> bool:
         """Return whether domains of a level have more than one node on average: one node is a host, not a level."""
         ids, names = self.snapshot.domains(key)

@@ -1,5 +1,4 @@
 import copy
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ from grovekeeper.cli.main import main
 from grovekeeper.embedded.cluster import EmbeddedCluster
 from grovekeeper.expand import parse
 from grovekeeper.reconciler import revisions
+from tests import crds
 
-CRDS = Path(__file__).parents[2] / "charts" / "grovekeeper" / "crds"
 SET = "/apis/grove.io/v1alpha1/namespaces/default/podgangsets"
 HISTORY = "/apis/apps/v1/namespaces/default/controllerrevisions"
 
@@ -40,9 +39,7 @@ def podset(image: str = "i:1") -> raw.Object:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[EmbeddedCluster]:
     with EmbeddedCluster() as running:
-        for path in sorted(CRDS.glob("*.yaml")):
-            crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-            running.request("POST", crds, json.loads(path.read_text()))
+        crds.install(running)
         yield running
 
 

@@ -1,10 +1,8 @@
 """The API server twice: ours in this process' neighbour, and the real one. Both must behave alike."""
 
-import json
 import urllib.error
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +10,8 @@ import pytest
 from grovekeeper.embedded.cluster import EmbeddedCluster
 from grovekeeper.embedded.installation import wait_for
 from grovekeeper.kube.http import HttpClient, credentials
+from tests import crds
 
-CRDS = Path(__file__).parents[2] / "charts" / "grovekeeper" / "crds"
 TARGETS = [pytest.param("embedded", marks=pytest.mark.embedded), pytest.param("real", marks=pytest.mark.real)]
 
 
@@ -27,9 +25,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Any]:
             from tests.controlplane.plane import ControlPlane, Options
 
             cluster = stack.enter_context(ControlPlane(Options(scheduler=False, kubelets=False)))
-        for path in sorted(CRDS.glob("*.yaml")):
-            definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-            cluster.request("POST", definitions, json.loads(path.read_text()))
+        crds.install(cluster)
 
         def served() -> bool:
             try:

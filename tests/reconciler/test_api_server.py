@@ -1,8 +1,6 @@
 """The reconcilers against an API server over HTTP: what `world` imitates must be so."""
 
-import json
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -10,9 +8,9 @@ from grovekeeper.api import names, raw
 from grovekeeper.embedded.cluster import EmbeddedCluster
 from grovekeeper.kube import errors, http, informer, resources
 from grovekeeper.reconciler import children, context, keys, worker
+from tests import crds
 from tests.reconciler import world
 
-CRDS = Path(__file__).parents[2] / "charts" / "grovekeeper" / "crds"
 SET = f"set:{names.PODCLIQUESET}:ns/demo"
 REPLICA = f"replica:{names.PODCLIQUESET}:ns/demo/0"
 GROUP = "group:ns/demo-0-pool"
@@ -24,9 +22,7 @@ pytestmark = pytest.mark.embedded
 @pytest.fixture
 def cluster() -> Iterator[EmbeddedCluster]:
     with EmbeddedCluster() as running:
-        for path in sorted(CRDS.glob("*.yaml")):
-            crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-            running.request("POST", crds, json.loads(path.read_text()))
+        crds.install(running)
         yield running
 
 
