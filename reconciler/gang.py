@@ -277,7 +277,7 @@ class Owner:
         if clearing is None:
             return None
         left = [uid for uid in clearing.uids if self.room.node_of(uid) is not None]
-        if left and clock.monotonic() < clearing.until:
+        if left and self.ctx.clock.monotonic() < clearing.until:
             return f"room is being made: {len(left)} pods of gangs of lower priority have to end"
         del self._clearing[key]
         return None
@@ -296,7 +296,7 @@ class Owner:
         for name, node in chosen.placement.nodes.items():
             self.room.assume(by_name[name]["metadata"]["uid"], by_name[name]["spec"], node)
         uids = frozenset(uid for victim in chosen.victims for uid in victim.uids)
-        self._clearing[key] = preemption.Clearing(uids, clock.monotonic() + preemption.PATIENCE_SECONDS)
+        self._clearing[key] = preemption.Clearing(uids, self.ctx.clock.monotonic() + preemption.PATIENCE_SECONDS)
         await children.together(self._nominate(by_name[name], node) for name, node in chosen.placement.nodes.items())
         names_ = ", ".join(victim.name for victim in chosen.victims)
         text = f"{found.gang.name}: {names_} of lower priority make room"
@@ -310,7 +310,7 @@ class Owner:
         return f"room is being made: {names_} of lower priority have to end"
 
     def _avoided(self, key: str) -> list[str]:
-        now = clock.monotonic()
+        now = self.ctx.clock.monotonic()
         kept = {node: until for node, until in self.refused.get(key, {}).items() if until > now}
         if not kept:
             self.refused.pop(key, None)
@@ -394,7 +394,7 @@ class Owner:
             self.room.forget(metadata["uid"])
             return
         stored["metadata"].pop("managedFields", None)
-        self.sent[metadata["uid"]] = clock.monotonic()
+        self.sent[metadata["uid"]] = self.ctx.clock.monotonic()
         self.ctx.stores.pods.observe(stored)
 
     def _note_whole(self, key: str, found: view.Found) -> None:
@@ -409,7 +409,7 @@ class Owner:
         loose = decisions.loose(found.pods)
         if not loose:
             return None
-        now = clock.monotonic()
+        now = self.ctx.clock.monotonic()
         left = min(patience - (now - self.sent.setdefault(pod["metadata"]["uid"], now)) for pod in loose)
         if left > 0:
             return left + 0.1
@@ -448,7 +448,7 @@ class Owner:
         old = live.get("status") or {}
         if why_not is not None or old == fresh or "conditions" in old:
             return 0.0
-        now = clock.monotonic()
+        now = self.ctx.clock.monotonic()
         phase, since = self._phases.setdefault(live["metadata"]["uid"], (fresh["phase"], now))
         if phase != fresh["phase"]:
             since = now

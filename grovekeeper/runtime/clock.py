@@ -21,6 +21,10 @@ class Clock:
         """Return the time as Kubernetes writes it: RFC 3339, whole seconds, Z."""
         return rfc3339(self.now())
 
+    def monotonic(self) -> float:
+        """Return seconds on a clock that never goes back; only differences mean something."""
+        return time.monotonic()
+
     def _read(self) -> float:
         if self._file is None:
             return 0.0
@@ -42,8 +46,3 @@ def rfc3339(moment: datetime) -> str:
 def parse(text: str) -> datetime:
     """Return the time that an RFC 3339 text means."""
     return datetime.fromisoformat(text)
-
-
-def monotonic() -> float:
-    """Return seconds on a clock that never goes back; only differences mean something."""
-    return time.monotonic()

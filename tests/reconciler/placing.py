@@ -8,7 +8,6 @@ import jsonpatch
 from grovekeeper.api import names, raw
 from grovekeeper.kube import errors, resources
 from grovekeeper.reconciler import gang, keys, pins
-from grovekeeper.runtime import clock
 from tests.reconciler import world
 
 
@@ -89,7 +88,7 @@ class Placing(world.World):
 
     async def rest(self, name: str = "demo-0") -> None:
         """Let a gang that runs have been at rest for long enough that its status is written."""
-        self.owner._phases[self.gang(name)["metadata"]["uid"]] = "Running", clock.monotonic() - 60
+        self.owner._phases[self.gang(name)["metadata"]["uid"]] = "Running", self.clock.monotonic() - 60
         await self.run(f"gang:ns/{name}")
         self.see()
 

@@ -32,6 +32,9 @@ class Clock(clock.Clock):
     def now(self) -> datetime:
         return self.moment
 
+    def monotonic(self) -> float:
+        return self.moment.timestamp()
+
 
 class Api:
     """The API server: what the reconcilers ask of it, and a list of what changed."""
