@@ -101,8 +101,7 @@ async def together(jobs: Iterable[Awaitable[object]]) -> None:
 async def write_status(ctx: Context, resource: Resource, live: raw.Object, status: raw.Object) -> None:
     """Write a status now if it differs, as a merge patch of the status subresource."""
     old = live.get("status") or {}
-    change = {key: value for key, value in status.items() if old.get(key) != value}
-    change.update({key: None for key in old if key not in status})
+    change = patch.merge(old, status)
     if not change:
         return
     metadata = live["metadata"]

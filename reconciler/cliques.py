@@ -185,7 +185,8 @@ async def _write_status(
         ctx.events.warning(obj, "AllScheduledReplicasLost", text, ctx.clock.stamp())
     settled = refusal is not None or fresh["readyReplicas"] == count == len(existing)
     waiting = fresh["scheduleGatedReplicas"] == count == len(existing)
-    return await statuses.write(ctx, resources.PODCLIQUES, obj, fresh, settled=settled, waiting=waiting)
+    yields = refusal is None and ctx.coming.many(clock.monotonic())
+    return await statuses.write(ctx, resources.PODCLIQUES, obj, fresh, settled=settled, waiting=waiting, yields=yields)
 
 
 def _since(obj: raw.Object, condition: raw.Object) -> raw.Object:

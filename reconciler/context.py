@@ -7,7 +7,7 @@ from grovekeeper.api import names, raw
 from grovekeeper.expand import model, parse
 from grovekeeper.kube import events, informer, resources
 from grovekeeper.kube.http import HttpClient
-from grovekeeper.reconciler import keys
+from grovekeeper.reconciler import arrivals, keys
 from grovekeeper.runtime import queue
 from grovekeeper.runtime.clock import Clock
 from grovekeeper.runtime.settings import Settings
@@ -158,6 +158,7 @@ class Context:
     """Time (seconds) of this process's last status write, by UID: what is coming up is not written at every step."""
     pending: dict[str, tuple[raw.Object, float]] = field(default_factory=dict)
     """What was not written yet, and since when it has been the same, by UID."""
+    coming: arrivals.Arrivals = field(default_factory=arrivals.Arrivals)
     tokens: dict[str, float] = field(default_factory=dict)
     """Time (seconds) at which a set's token Secret was last created or found there, by UID of the set."""
     _workloads: dict[str, tuple[str, model.Workload]] = field(default_factory=dict)

@@ -15,7 +15,7 @@ from grovekeeper.api import names, raw
 from grovekeeper.expand import gangs, plan
 from grovekeeper.kube import errors, resources
 from grovekeeper.placement import place, preempt, request, reserve, shape, snapshot
-from grovekeeper.reconciler import asks, children, decisions, gangstatus, keys, pins, preemption, view
+from grovekeeper.reconciler import asks, children, decisions, gangstatus, keys, pins, preemption, statuses, view
 from grovekeeper.reconciler.context import Context, Result
 from grovekeeper.runtime import clock, metrics
 
@@ -453,10 +453,13 @@ class Owner:
         if phase != fresh["phase"]:
             since = now
             self._phases[live["metadata"]["uid"]] = (fresh["phase"], now)
-        if fresh["phase"] == "Running":
-            return max(0.0, _REST_SECONDS - (now - since))
         age = (self.ctx.clock.now() - clock.parse(live["metadata"]["creationTimestamp"])).total_seconds()
-        return max(0.0, _SETTLE_SECONDS - age)
+        latest = max(0.0, _SETTLE_SECONDS - age)
+        if fresh["phase"] != "Running":
+            return latest
+        if self.ctx.coming.many(now):
+            return min(latest, statuses.YIELD_SECONDS)
+        return max(0.0, _REST_SECONDS - (now - since))
 
     async def _refresh_references(self, found: view.Found, live: raw.Object) -> None:
         listed = {ref["name"] for group in live["spec"]["podgroups"] for ref in group["podReferences"]}

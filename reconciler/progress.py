@@ -54,8 +54,7 @@ def fresh(w: model.Workload, replicas: Sequence[Replica], seen: Observed, now: s
     if not old or (busy and "updateEndedAt" in old):
         old = {"updateStartedAt": now}
     result: raw.Object = {"updateStartedAt": old.get("updateStartedAt", now), **_counts(w, replicas)}
-    if seen.surge:
-        result["surgeReplicas"] = seen.surge
+    result["surgeReplicas"] = seen.surge
     if busy:
         since = {entry["replicaIndex"]: entry for entry in old.get("currentlyUpdating") or ()}
         entries = [since.get(index) or {"replicaIndex": index, "updateStartedAt": now} for index in seen.updating]

@@ -14,6 +14,8 @@ SHOWN_SECONDS = 3.0
 LATEST_SECONDS = 30.0
 """The age at which the first status is written whatever happens."""
 NEXT_SECONDS = 1.0
+YIELD_SECONDS = 4.0
+"""For how long a first status waits before it looks again whether a big roll-out is still under way."""
 _MOST_NOTES = 20_000
 
 
@@ -45,6 +47,13 @@ def pause(
     return min(max(0.0, NEXT_SECONDS - since_last), NEXT_SECONDS)
 
 
+def give_way(old: raw.Object, age: float) -> float:
+    """Return for how many seconds to put off a status while the API server has more urgent things to do. Pure."""
+    if old.get("observedGeneration", -1) >= 0:
+        return 0.0
+    return min(max(0.0, LATEST_SECONDS - age), YIELD_SECONDS)
+
+
 async def write(
     ctx: Context,
     resource: Resource,
@@ -54,10 +63,12 @@ async def write(
     settled: bool = True,
     waiting: bool = False,
     by_age: bool = False,
+    yields: bool = False,
 ) -> float | None:
     """Write a status if it differs, as a merge patch of the status subresource.
 
     `by_age` counts the first three seconds from the object's creation, quiet or not: people watch it come up.
+    `yields` puts a first status off while a big roll-out is under way.
     Returns after how many seconds to come again where the write is put off, else None.
     """
     old = live.get("status") or {}
@@ -76,6 +87,8 @@ async def write(
         since_last=now.timestamp() - ctx.written.get(uid, 0.0),
         first=SHOWN_SECONDS if by_age else FIRST_SECONDS,
     )
+    if yields:
+        wait = max(wait, give_way(old, age))
     if wait > 0:
         return wait
     if len(ctx.written) > _MOST_NOTES:

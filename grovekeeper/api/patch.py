@@ -1,4 +1,7 @@
-"""RFC 6902 operations, built by hand: comparing two documents to find them costs ten times the work itself."""
+"""RFC 6902 operations, built by hand: comparing two documents to find them costs ten times the work itself.
+
+Status is small, and is written as a merge patch (RFC 7386) of what differs.
+"""
 
 from collections.abc import Mapping
 
@@ -35,3 +38,17 @@ def merge_map(path: str, current: Mapping[str, str] | None, wanted: Mapping[str,
     if current is None:
         return [add(path, dict(wanted))] if wanted else []
     return [add(f"{path}/{escape(key)}", value) for key, value in wanted.items() if current.get(key) != value]
+
+
+def merge(old: raw.Object, new: raw.Object) -> raw.Object:
+    """Return the merge patch (RFC 7386) that turns `old` into `new`; empty where they are equal. Lists are whole."""
+    result: raw.Object = {key: None for key in old if key not in new}
+    for key, value in new.items():
+        known = old.get(key)
+        if isinstance(value, dict) and isinstance(known, dict):
+            inner = merge(known, value)
+            if inner:
+                result[key] = inner
+        elif key not in old or known != value:
+            result[key] = value
+    return result

@@ -6,7 +6,7 @@ from pathlib import Path
 import jsonpatch
 import pytest
 
-from grovekeeper.api import conditions, crds, defaults, duration, patch, quantity
+from grovekeeper.api import conditions, crds, defaults, duration, patch, quantity, raw
 from tests import builders
 
 CRDS = Path(__file__).parents[2] / "charts" / "grovekeeper" / "crds"
@@ -77,3 +77,22 @@ def test_defaults_fill_what_is_absent_and_nothing_else(kind: str) -> None:
 def test_the_committed_crds_are_what_the_models_say(kind: crds.Kind) -> None:
     text = (CRDS / f"{kind.plural}.{kind.group}.yaml").read_text()
     assert json.loads(text) == json.loads(json.dumps(crds.definition(kind)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "want"),
+    [
+        ({}, {"a": 1}, {"a": 1}),
+        ({"a": 1}, {"a": 1}, {}),
+        ({"a": 1, "b": 2}, {"a": 1}, {"b": None}),
+        ({"p": {"s": 1, "e": 2}}, {"p": {"s": 3}}, {"p": {"s": 3, "e": None}}),
+        ({"p": {"s": 1}}, {"p": {"s": 1}}, {}),
+        ({"l": [{"x": 1}]}, {"l": [{"x": 2}]}, {"l": [{"x": 2}]}),
+        ({"p": {"s": 1}}, {}, {"p": None}),
+        ({"p": 1}, {"p": {"s": 1}}, {"p": {"s": 1}}),
+    ],
+)
+def test_a_merge_patch_takes_away_what_vanished_at_every_depth(
+    old: raw.Object, new: raw.Object, want: raw.Object
+) -> None:
+    assert patch.merge(old, new) == want

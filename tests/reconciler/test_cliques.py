@@ -4,7 +4,7 @@ import pytest
 
 from grovekeeper.api import names, raw
 from grovekeeper.kube import errors, resources
-from grovekeeper.reconciler import faults, statuses
+from grovekeeper.reconciler import arrivals, faults, statuses
 from tests.reconciler import world
 
 FRONT = "demo-0-front"
@@ -240,6 +240,37 @@ def test_status_writes_are_put_off_while_things_come_up(
         old, new, settled=state == "settled", waiting=state == "waiting", age=age, quiet=quiet, since_last=since_last
     )
     assert found == want
+
+
+@pytest.mark.parametrize(("age", "want"), [(2.0, 4.0), (28.0, 2.0), (31.0, 0.0)])
+def test_a_first_status_gives_way_to_a_big_roll_out_but_not_for_ever(age: float, want: float) -> None:
+    assert statuses.give_way({}, age) == want
+    assert statuses.give_way({"observedGeneration": 1}, age) == 0.0
+
+
+def test_pods_count_as_arriving_until_they_are_ready_gone_or_old() -> None:
+    seen = arrivals.Arrivals()
+    pods = [_pod(index) for index in range(arrivals.MANY)]
+    for pod in pods:
+        seen.see(None, pod, 0.0)
+    assert seen.many(1.0)
+    seen.see(pods[0], None, 1.0)
+    assert not seen.many(1.0)
+    seen.see(None, _pod(arrivals.MANY), 30.0)
+    assert seen.many(31.0)
+    ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+    seen.see(pods[1], {**pods[1], "status": ready}, 31.0)
+    assert not seen.many(31.0)
+    seen.see(None, _pod(99, managed=False), 31.0)
+    assert not seen.many(31.0)
+    seen.see(None, _pod(98), 31.0)
+    assert seen.many(31.0)
+    assert not seen.many(61.0)
+
+
+def _pod(index: int, *, managed: bool = True) -> raw.Object:
+    labels = {names.LABEL_MANAGED_BY: names.MANAGED_BY} if managed else {}
+    return {"metadata": {"uid": str(index), "labels": labels}, "spec": {}, "status": {"phase": "Pending"}}
 
 
 async def test_a_big_clique_that_comes_up_slowly_writes_its_status_once_a_second() -> None:

@@ -132,7 +132,7 @@ async def test_a_surge_replica_comes_first_has_everything_and_goes_at_the_end() 
     assert here.names(resources.SERVICES) == ["demo-0", "demo-1"]
     assert {image for index in range(2) for image in images(here, index)} == {"model:2"}
     status = the_set(here)["status"]
-    assert "surgeReplicas" not in status["updateProgress"]
+    assert status["updateProgress"]["surgeReplicas"] == 0
     assert (status["replicas"], status["availableReplicas"], status["updatedReplicas"]) == (2, 2, 2)
 
 
