@@ -454,12 +454,9 @@ class Owner:
             since = now
             self._phases[live["metadata"]["uid"]] = (fresh["phase"], now)
         age = (self.ctx.clock.now() - clock.parse(live["metadata"]["creationTimestamp"])).total_seconds()
-        latest = max(0.0, _SETTLE_SECONDS - age)
-        if fresh["phase"] != "Running":
-            return latest
-        if self.ctx.coming.many(now):
-            return min(latest, statuses.YIELD_SECONDS)
-        return max(0.0, _REST_SECONDS - (now - since))
+        pause = _REST_SECONDS - (now - since) if fresh["phase"] == "Running" else _SETTLE_SECONDS - age
+        way = statuses.give_way(old, age) if self.ctx.coming.many(now) else 0.0
+        return max(0.0, pause, way)
 
     async def _refresh_references(self, found: view.Found, live: raw.Object) -> None:
         listed = {ref["name"] for group in live["spec"]["podgroups"] for ref in group["podReferences"]}

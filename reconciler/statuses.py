@@ -16,6 +16,8 @@ LATEST_SECONDS = 30.0
 NEXT_SECONDS = 1.0
 YIELD_SECONDS = 4.0
 """For how long a first status waits before it looks again whether a big roll-out is still under way."""
+YIELD_LATEST_SECONDS = 60.0
+"""The age at which it no longer waits for that."""
 _MOST_NOTES = 20_000
 
 
@@ -51,7 +53,7 @@ def give_way(old: raw.Object, age: float) -> float:
     """Return for how many seconds to put off a status while the API server has more urgent things to do. Pure."""
     if old.get("observedGeneration", -1) >= 0:
         return 0.0
-    return min(max(0.0, LATEST_SECONDS - age), YIELD_SECONDS)
+    return min(max(0.0, YIELD_LATEST_SECONDS - age), YIELD_SECONDS)
 
 
 async def write(
