@@ -19,7 +19,7 @@ from grovekeeper.kube.http import HttpClient, credentials
 from grovekeeper.reconciler import context, dispatcher, gang, worker
 from grovekeeper.runtime import queue, serve
 from grovekeeper.runtime import settings as configuration
-from grovekeeper.runtime.clock import Clock, monotonic
+from grovekeeper.runtime.clock import Clock
 
 _LOG = logging.getLogger(__name__)
 
@@ -151,7 +151,7 @@ class _Worker:
         self._owner = gang.Owner(ctx)
         self._process.informers["nodes"].add_handler(self._owner.on_node)
         self._process.informers["pods"].add_handler(self._owner.on_pod)
-        self._process.informers["pods"].add_handler(lambda old, new: ctx.coming.see(old, new, monotonic()))
+        self._process.informers["pods"].add_handler(lambda old, new: ctx.coming.see(old, new, ctx.clock.monotonic()))
         await self._process.group.start()
         self._side = await serve.start(
             self._settings.metrics_bind, self._settings.metrics_port, self._process.group.problems
