@@ -68,7 +68,13 @@ def ask(
         if around.minimum_only:
             waiting = waiting[: max(0, member.minimum - here)]
         groups.append(
-            request.GroupAsk(member.fqn, tuple(waiting), member.minimum, _constraint(member.template.pack, levels))
+            request.GroupAsk(
+                member.fqn,
+                tuple(waiting),
+                member.minimum,
+                _constraint(member.template.pack, levels),
+                _spread(member.template.spread, levels),
+            )
         )
     return request.GangAsk(
         namespace=w.namespace,

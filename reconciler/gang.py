@@ -221,7 +221,7 @@ class Owner:
             return ends
         for pod in gated:
             # What was decided for them before no longer counts, and must not be in their own way.
-            self.room.remove_pod(pod["metadata"]["uid"])
+            self.room.release(pod["metadata"]["uid"])
         topology = gangs.topology_name(w)
         levels = asks.levels_of(self.ctx.stores.topologies.get(None, topology) if topology else None)
         closed = self._closed(key, found)

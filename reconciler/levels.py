@@ -22,6 +22,8 @@ def condition(bindings: informer.Store, w: model.Workload, now: str) -> raw.Obje
         return _of(None, "ClusterTopologyNotFound", text, now)
     known = {level["domain"] for level in binding["spec"].get("levels") or ()}
     asked = {domain for pack in packs for domain in (pack.required, pack.preferred) if domain}
+    rules = [*w.spread, *(r for g in w.groups for r in g.spread), *(r for c in w.cliques for r in c.spread)]
+    asked |= {rule.domain for rule in rules if rule.domain}
     gone = sorted(asked - known)
     if gone:
         text = f"ClusterTopologyBinding {name} lacks {', '.join(gone)}: add the levels, or change the constraints"

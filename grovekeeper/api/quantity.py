@@ -6,6 +6,8 @@ from functools import lru_cache
 
 _FORM = re.compile(r"^([+-]?(?:\d+\.?\d*|\.\d+))(?:([eE][+-]?\d+)|(m|u|n|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei))?$")
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+_DIGITS, _EXPONENT = 64, 4
+"""Characters of a number and of an exponent (e+99)."""
 _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 
 
@@ -16,6 +18,9 @@ def exact(text: str) -> Fraction:
     if found is None:
         raise ValueError(f'"{text}" is not a quantity: use a number with an optional suffix such as 100m, 4, 2Gi, 5e3')
     number, exponent, suffix = found.groups()
+    if len(number) > _DIGITS or len(exponent or "") > _EXPONENT:
+        # Kubernetes caps values at 2^63; working out 1e999999999 exactly would take hours.
+        raise ValueError(f'"{text[:40]}" is not a quantity: it has more digits than any amount')
     value = Fraction(number)
     if exponent:
         return value * Fraction(10) ** int(exponent[1:])

@@ -50,6 +50,8 @@ class CliqueTemplate:
     pack: Pack | None
     template_hash: str
     resource_sharing: tuple[raw.Object, ...]
+    spread: tuple[Spread, ...] = ()
+    """Of the clique's pods."""
 
 
 @dataclass(frozen=True, slots=True)

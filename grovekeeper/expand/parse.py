@@ -67,6 +67,7 @@ def _clique(entry: raw.Object, position: int, priority_class: str) -> model.Cliq
         pack=_pack(entry.get("topologyConstraint")),
         template_hash=revision.template_hash(entry.get("labels"), entry.get("annotations"), pod_spec, priority_class),
         resource_sharing=tuple(entry.get("resourceSharing") or ()),
+        spread=_spread(entry.get("topologyConstraint")),
     )
 
 

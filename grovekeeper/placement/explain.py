@@ -1,15 +1,15 @@
 """Why a gang does not fit, level by level, in sentences."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
-from grovekeeper.placement import pack, request
+from grovekeeper.placement import pack, parts, request
+from grovekeeper.placement.search import Search
 from grovekeeper.placement.snapshot import Ints, Snapshot
-
-if TYPE_CHECKING:
-    from grovekeeper.placement.place import Part
 
 
 def unknown_level(key: str) -> request.Reasons:
@@ -18,88 +18,169 @@ def unknown_level(key: str) -> request.Reasons:
     return request.Reasons(text, (request.Shortfall(key, text),), never=True)
 
 
-def reasons(
-    gang: request.GangAsk, parts: Sequence["Part"], levels: Sequence[str], snapshot: Snapshot
-) -> request.Reasons:
-    """Return what was missing per level, the binding one first."""
-    free = snapshot.free()
-    binding = gang.constraint.required
-    asked = [key for key in levels if key == binding] or []
-    lines = [_level(key, parts, free, snapshot) for key in asked]
-    lines += [
-        _level(part.constraint.required, [part], free, snapshot)
-        for part in parts
-        if part.constraint.required and part.constraint.required not in asked
-    ]
-    if not lines:
-        lines = [_level(None, parts, free, snapshot)]
-    largest = [_largest(part, binding, snapshot) for part in parts]
-    never = any(largest)
-    text = "; ".join([*(line.text for line in lines), *filter(None, largest)])
-    excluded = _excluded(parts, snapshot)
-    summary = f"{text}; {excluded}" if excluded else text
-    if gang.closed:
-        summary += f"; {len(gang.closed)} nodes are kept for a gang that has waited longer"
-    return request.Reasons(summary, tuple(lines), never=never)
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """Parts that have to share one domain of a level, or the cluster."""
+
+    key: str | None
+    parts: tuple[parts.Part, ...]
+    forced: frozenset[int]
+    """Rows of their pods that have a node."""
 
 
-def _largest(part: "Part", binding: str | None, snapshot: Snapshot) -> str:
-    """Return what the empty cluster holds at most, where that is too little; else nothing."""
-    key = part.constraint.required or binding
-    best, room = _level_room(part, snapshot.totals(), key, snapshot)
-    if room >= part.need:
-        return ""
-    where = f"empty, {best} has" if key else "the empty cluster has"
-    return f"{where} room for at most {room} of {part.need} {part.name} pods: the gang can never fit"
+def reasons(gang: request.GangAsk, root: parts.Unit, search: Search) -> request.Reasons:
+    """Return what was missing per level, the broadest first, and whether the empty cluster could hold the gang."""
+    snapshot = search.snapshot
+    bounds = list(_bounds(root, search, None)) or [_Bound(None, tuple(root.leaves()), frozenset())]
+    found = [(bound, _level(bound, search)) for bound in bounds]
+    short = [(bound, text) for bound, text in found if text] or [(found[0][0], _all_alone(found[0][0]))]
+    lines = [request.Shortfall(bound.key or "cluster", f"{_word(bound.key)}: {text}") for bound, text in short]
+    largest = [text for bound in bounds for text in _largest(bound, snapshot)]
+    excluded = _excluded(bounds[0].key, list(root.leaves()), snapshot)
+    kept = f"{len(gang.closed)} nodes are kept for a gang that has waited longer" if gang.closed else ""
+    texts = [*dict.fromkeys(line.text for line in lines), *dict.fromkeys(largest), excluded, kept]
+    return request.Reasons("; ".join(filter(None, texts)), tuple(lines), never=bool(largest))
 
 
-def _level(key: str | None, parts: Sequence["Part"], free: Ints, snapshot: Snapshot) -> request.Shortfall:
+def _bounds(unit: parts.Unit, search: Search, key: str | None) -> Iterator[_Bound]:
+    """Yield what has to be in one domain: the unit itself, then those inside it that ask for a level of their own."""
+    own = unit.constraint.required
+    if own and own != key:
+        yield _Bound(own, tuple(unit.leaves()), frozenset(search.rows_of(unit)))
+    for each in unit.units:
+        yield from _bounds(each, search, own or key)
+
+
+def _level(bound: _Bound, search: Search) -> str:
+    """Return what the best domain lacks; nothing where it could hold every part alone."""
+    best, rooms = _best(bound, search.free, search.snapshot)
     texts = []
-    for part in parts:
-        best, room = _level_room(part, free, key, snapshot)
-        if room >= part.need:
+    for part, room in zip(bound.parts, rooms, strict=True):
+        if room < part.need:
+            short = _short_of(part, search.free, bound, best, search.snapshot)
+            texts.append(f"room for {room} of {part.need} {part.name} pods: {short}")
+    where = f"best {best} has" if bound.key else "the cluster has"
+    if bound.forced and bound.key:
+        where = f"{best}, where the gang is, has"
+    return f"{where} {', '.join(texts)}" if texts else ""
+
+
+def _best(bound: _Bound, free: Ints, snapshot: Snapshot) -> tuple[str, list[int]]:
+    """Return the domain that holds most of what is asked for, and the room there for each part alone."""
+    totals = []
+    names = [""]
+    for part in bound.parts:
+        capacity = pack.capacities(free, part.vector, part.shape.one_per_node)
+        capacity = np.where(part.allowed, capacity, 0)
+        if bound.key is None:
+            totals.append(np.array([capacity.sum()]))
             continue
-        short = _short_of(part, free, key, best, snapshot)
-        where = f"best {best} has" if key else "the cluster has"
-        texts.append(f"{where} room for {room} of {part.need} {part.name} pods: {short}")
-    label = (key or "cluster").rpartition("/")[2]
-    if not texts:
-        texts.append("each part would fit alone, but not all together")
-    return request.Shortfall(key or "cluster", f"{label}: {'; '.join(texts)}")
+        ids, names = snapshot.domains(bound.key)
+        known = ids >= 0
+        totals.append(np.bincount(ids[known], weights=capacity[known], minlength=len(names)).astype(np.int64))
+    if not totals or not len(totals[0]):
+        return "none", [0] * len(bound.parts)
+    held = sum(
+        np.minimum(room, part.need) * part.size() for room, part in zip(totals, bound.parts, strict=True)
+    ) + np.zeros(len(totals[0]))
+    if bound.key is not None and bound.forced:
+        forced = snapshot.domains(bound.key)[0][list(bound.forced)]
+        held[np.isin(np.arange(len(held)), forced, invert=True)] = -1
+    best = int(held.argmax())
+    return names[best], [int(room[best]) for room in totals]
 
 
-def _level_room(part: "Part", free: Ints, key: str | None, snapshot: Snapshot) -> tuple[str, int]:
-    capacity = pack.capacities(free, part.vector, part.shape.one_per_node)
-    if key is None:
-        return "", int(capacity[part.allowed].sum())
-    ids, names = snapshot.domains(key)
-    rows = part.allowed[ids[part.allowed] >= 0]
-    if not len(names) or not len(rows):
-        return "none", 0
-    totals = np.bincount(ids[rows], weights=capacity[rows], minlength=len(names))
-    best = int(totals.argmax())
-    return names[best], int(totals[best])
+def _all_alone(bound: _Bound) -> str:
+    where = f"a {_word(bound.key)} could" if bound.key else "the cluster could"
+    return f"{where} hold each part alone, but not all together"
 
 
-def _short_of(part: "Part", free: Ints, key: str | None, best: str, snapshot: Snapshot) -> str:
+def _largest(bound: _Bound, snapshot: Snapshot) -> list[str]:
+    """Return what the empty cluster holds at most, where that is too little; else nothing. Proven by counts."""
+    free = snapshot.totals()
+    result = []
+    for part in bound.parts:
+        best, (room,) = _best(_Bound(bound.key, (part,), bound.forced), free, snapshot)
+        if room < part.need:
+            where = f"empty, {best} has" if bound.key else "the empty cluster has"
+            result.append(f"{where} room for at most {room} of {part.need} {part.name} pods: the gang can never fit")
+    return result or _volume(bound, free, snapshot)
+
+
+def _volume(bound: _Bound, free: Ints, snapshot: Snapshot) -> list[str]:
+    """Return the resource of which all parts together ask for more than any empty domain has."""
+    demand = sum((part.need * part.vector for part in bound.parts), np.zeros(free.shape[1], dtype=np.int64))
+    rows = snapshot.rows()
+    if bound.key is None:
+        offered, names = free[rows].sum(axis=0)[np.newaxis], ["the empty cluster"]
+    else:
+        ids, names = snapshot.domains(bound.key)
+        rows = rows[ids[rows] >= 0]
+        offered = np.zeros((len(names), free.shape[1]), dtype=np.int64)
+        np.add.at(offered, ids[rows], free[rows])
+    lacking = offered.max(axis=0, initial=0) < demand
+    if not lacking.any():
+        return []
+    column = int(np.flatnonzero(lacking)[0])
+    best = int(offered[:, column].argmax())
+    where = f"empty, {names[best]} has" if bound.key else "the empty cluster has"
+    resource = snapshot.resource_names()[column]
+    return [f"{where} at most {offered[best, column]} of {demand[column]} {resource}: the gang can never fit"]
+
+
+def _short_of(part: parts.Part, free: Ints, bound: _Bound, best: str, snapshot: Snapshot) -> str:
     """Name the resource that runs out first, and by how many pods."""
-    rows = part.allowed
-    if key is not None:
-        ids, names = snapshot.domains(key)
+    rows = np.flatnonzero(part.allowed)
+    if bound.key is not None:
+        ids, names = snapshot.domains(bound.key)
         rows = rows[ids[rows] == names.index(best)] if best in names else rows[:0]
     if not len(rows):
         return "no node there may take them"
     columns = np.flatnonzero(part.vector > 0)
     room = np.maximum(free[np.ix_(rows, columns)], 0) // part.vector[columns]
     worst = int(room.sum(axis=0).argmin())
-    missing = part.need - int(room.min(axis=1).sum())
-    return f"{missing} short of {snapshot.resource_names()[int(columns[worst])]}"
+    fits = room.min(axis=1)
+    missing = part.need - int((np.minimum(fits, 1) if part.shape.one_per_node else fits).sum())
+    alone = part.need - int(fits.sum()) <= 0
+    return f"{missing} short of " + ("nodes of their own" if alone else snapshot.resource_names()[int(columns[worst])])
 
 
-def _excluded(parts: Sequence["Part"], snapshot: Snapshot) -> str:
-    counts: dict[str, int] = {}
-    for part in parts:
-        for why, count in snapshot.refusals(part.shape.spec).items():
-            counts[why] = max(counts.get(why, 0), count)
-    listed = sorted(counts.items(), key=lambda entry: -entry[1])[:3]
-    return ", ".join(f"{count} nodes excluded by {why}" for why, count in listed)
+def _excluded(key: str | None, leaves: Sequence[parts.Part], snapshot: Snapshot) -> str:
+    """Return how many domains of the level, or nodes, may not take the pods, and why."""
+    domains: Counter[str] = Counter()
+    nodes: Counter[str] = Counter()
+    for part in leaves:
+        why = snapshot.refusals(part.shape.spec)
+        lost, rest = _whole_domains(key, why, snapshot)
+        domains |= lost
+        nodes |= rest
+    word = _word(key)
+    texts = [f"{count} {word}{'s' if count > 1 else ''} excluded by {why}" for why, count in domains.most_common(3)]
+    texts += [f"{count} nodes excluded by {why}" for why, count in nodes.most_common(3)]
+    return ", ".join(texts)
+
+
+def _whole_domains(
+    key: str | None, why: Sequence[tuple[int, str]], snapshot: Snapshot
+) -> tuple[Counter[str], Counter[str]]:
+    """Return the most frequent reason of each domain that is excluded whole, and the other nodes' reasons."""
+    if key is None:
+        return Counter(), Counter(text for _row, text in why)
+    ids, names = snapshot.domains(key)
+    sizes = np.bincount(ids[ids >= 0], minlength=len(names))
+    ordered = sorted(why, key=lambda entry: int(ids[entry[0]]))
+    edges = [0, *(i for i, (a, b) in enumerate(pairwise(ordered), 1) if ids[a[0]] != ids[b[0]]), len(ordered)]
+    lost: Counter[str] = Counter()
+    rest: Counter[str] = Counter()
+    for begin, end in pairwise(edges):
+        texts = Counter(text for _row, text in ordered[begin:end])
+        domain = int(ids[ordered[begin][0]]) if begin < end else -1
+        if domain >= 0 and sizes[domain] == end - begin and sizes[domain] > 1:
+            lost[texts.most_common(1)[0][0]] += 1
+        else:
+            rest += texts
+    return lost, rest
+
+
+def _word(key: str | None) -> str:
+    return (key or "cluster").rpartition("/")[2]

@@ -1,15 +1,19 @@
 """Filling: how many pods of one shape go to which nodes, in as few domains as possible, leaving whole ones whole.
 
-At each level: if one domain holds all that is left, the one with the least room to spare is taken; else the largest
-domain is filled and the rest goes on. For one shape this uses the fewest domains of that level (exchange argument).
-Cost: O(nodes) per level with numpy.
+At each level a set of domains is chosen, then the next level is chosen among all of them together. The set: if one
+domain holds all, the one that needs fewest domains of the next level, is not whole, and has least room to spare; else
+the largest ones (fewest by the exchange argument for one shape), with the last chosen as if it were the only one.
+Cost: O(nodes log nodes) a level with numpy.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
-from grovekeeper.placement.snapshot import Ints
+from grovekeeper.placement.snapshot import Ints, Mask
+
+Floats = npt.NDArray[np.float64]
 
 
 def capacities(free: Ints, vector: Ints, one_per_node: bool) -> Ints:
@@ -20,92 +24,120 @@ def capacities(free: Ints, vector: Ints, one_per_node: bool) -> Ints:
     return np.minimum(result, 1) if one_per_node else result
 
 
+def one_each(capacity: Ints, ids: Ints) -> Ints:
+    """Return capacities with one pod a domain, on its roomiest row; rows in no domain are left as they are."""
+    result = np.where(ids < 0, capacity, 0)
+    order = np.lexsort((-capacity, ids))
+    first = order[np.unique(ids[order], return_index=True)[1]]
+    first = first[ids[first] >= 0]
+    result[first] = np.minimum(capacity[first], 1)
+    return result
+
+
 def fill(
-    capacity: Ints, rows: Ints, count: int, levels: Sequence[Ints], used: Ints | None = None
+    capacity: Ints,
+    rows: Ints,
+    count: int,
+    levels: Sequence[Ints],
+    *,
+    used: Ints | None = None,
+    whole: Sequence[Mask] = (),
 ) -> list[tuple[int, int]] | None:
     """Return (row, pods) so that `count` pods are placed on `rows`, or None where they do not fit.
 
     `levels` are the domain numbers per row of the levels inside, broadest first. `used` is the rows that the gang has
-    taken already: another pod in their domains costs no further domain.
+    taken already: another pod in their domains costs no further domain. `whole` marks for each level, and for nodes,
+    the rows in a domain with nothing on it.
     """
     if count == 0:
         return []
-    room = capacity[rows]
-    rows = rows[room > 0]
+    rows = rows[capacity[rows] > 0]
     if int(capacity[rows].sum()) < count:
         return None
-    if not levels:
-        return _on_nodes(capacity, rows, count)
-    ids = levels[0][rows]
-    numbers, inverse = np.unique(ids, return_inverse=True)
-    totals = np.bincount(inverse, weights=capacity[rows], minlength=len(numbers)).astype(np.int64)
-    result: list[tuple[int, int]] = []
-    left = count
-    open_ = np.ones(len(numbers), dtype=np.bool_)
-    free_of_charge = np.isin(numbers, levels[0][used]) if used is not None and len(used) else None
-    while left > 0:
-        parts = parts_needed(capacity[rows], inverse, levels[1][rows], len(numbers), left) if len(levels) > 1 else None
-        chosen = _choose(totals, open_, left, parts, free_of_charge)
-        open_[chosen] = False
-        part = min(left, int(totals[chosen]))
-        inner = fill(capacity, rows[inverse == chosen], part, levels[1:], used)
-        if inner is None:
-            return None
-        result += inner
-        left -= part
-    return result
+    whole = whole or [np.zeros(len(capacity), dtype=np.bool_)] * (len(levels) + 1)
+    for number, ids in enumerate(levels):
+        below = levels[number + 1] if number + 1 < len(levels) else None
+        rows = _narrowed(capacity, rows, count, ids, below, used, whole[number])
+    return _on_nodes(capacity, rows, count, used, whole[-1])
 
 
-def _choose(
-    totals: Ints,
-    open_: "np.typing.NDArray[np.bool_]",
-    left: int,
-    parts: "np.typing.NDArray[np.float64] | None",
-    free_of_charge: "np.typing.NDArray[np.bool_] | None",
-) -> int:
-    if free_of_charge is not None and (open_ & free_of_charge & (totals > 0)).any():
-        open_ = open_ & free_of_charge
-    sufficient = open_ & (totals >= left)
-    if sufficient.any():
-        # Fewest domains of the next level first, then the least room to spare.
-        order = totals if parts is None else parts * (int(totals.max()) + 1) + totals
-        return int(np.where(sufficient, order, np.inf).argmin())
-    return int(np.where(open_, totals, -1).argmax())
+def _narrowed(
+    capacity: Ints, rows: Ints, count: int, ids: Ints, below: Ints | None, used: Ints | None, whole: Mask
+) -> Ints:
+    """Return the rows of as few domains as hold `count` pods. Domains in use come first: they cost nothing."""
+    numbers, inverse = np.unique(ids[rows], return_inverse=True)
+    room = capacity[rows]
+    totals = np.bincount(inverse, weights=room, minlength=len(numbers)).astype(np.int64)
+    kept = np.isin(numbers, ids[used]) if used is not None and len(used) else np.zeros(len(numbers), dtype=np.bool_)
+    left = count - int(totals[kept].sum())
+    if left <= 0 and int(kept.sum()) == 1:
+        return rows[kept[inverse]]
+    if left <= 0:
+        # What is in use suffices: only as much of it as is needed.
+        return rows[(_fewest(totals, kept, count, lambda _n: np.zeros(len(numbers)), np.zeros(len(numbers))))[inverse]]
+    untouched = np.bincount(inverse, weights=whole[rows], minlength=len(numbers)) > 0
+
+    def needed(pods: int) -> Floats:
+        if below is None:
+            return np.zeros(len(numbers))
+        return parts_needed(room, inverse, below[rows], len(numbers), pods)
+
+    chosen = kept | _fewest(totals, ~kept, left, needed, untouched.astype(np.float64))
+    return rows[chosen[inverse]]
 
 
-def parts_needed(room: Ints, outer: Ints, inner: Ints, count: int, left: int) -> "np.typing.NDArray[np.float64]":
+def _fewest(totals: Ints, open_: Mask, left: int, needed: Callable[[int], Floats], untouched: Floats) -> Mask:
+    """Return as few of the open domains as hold `left` pods: the largest, and the best of those that hold the rest."""
+    order = np.lexsort((untouched, -np.where(open_, totals, -1)))
+    order = order[: int(open_.sum())]
+    sums = np.cumsum(totals[order])
+    whole = int(np.searchsorted(sums, left, side="left"))
+    chosen = np.zeros(len(totals), dtype=np.bool_)
+    chosen[order[:whole]] = True
+    rest = left - (int(sums[whole - 1]) if whole else 0)
+    if rest > 0:
+        last = order[whole:]
+        last = last[totals[last] >= rest]
+        parts = needed(rest)[last]
+        chosen[last[np.lexsort((last, totals[last], untouched[last], parts))[0]]] = True
+    return chosen
+
+
+def parts_needed(room: Ints, outer: Ints, inner: Ints, count: int, left: int) -> Floats:
     """Return for each domain how many domains of the next level `left` pods need there (infinite: too few).
 
     Largest first is exact for one shape. O(nodes log nodes).
     """
-    pairs, index = np.unique(outer * (int(inner.max(initial=0)) + 2) + inner + 1, return_inverse=True)
+    stride = int(inner.max(initial=0)) + 2
+    pairs, index = np.unique(outer * stride + inner + 1, return_inverse=True)
     totals = np.bincount(index, weights=room, minlength=len(pairs))
-    owner = pairs // (int(inner.max(initial=0)) + 2)
+    owner = pairs // stride
     order = np.lexsort((-totals, owner))
+    owner, totals = owner[order], totals[order]
+    starts = np.flatnonzero(np.append(True, np.diff(owner) > 0)) if len(owner) else np.zeros(0, dtype=np.int64)
+    sums = np.cumsum(totals)
+    first = np.repeat(starts, np.diff(np.append(starts, len(owner))))
+    inside = sums - (sums[first] - totals[first])
+    position = np.where(inside >= left, np.arange(len(owner)) - first + 1.0, np.inf)
     result = np.full(count, np.inf)
-    owners, ordered = owner[order], totals[order]
-    ends = np.append(np.flatnonzero(np.diff(owners)) + 1, len(owners))
-    begin = 0
-    for end in ends:
-        sums = np.cumsum(ordered[begin:end])
-        needed = int(np.searchsorted(sums, left))
-        if needed < len(sums):
-            result[owners[begin]] = needed + 1
-        begin = int(end)
+    if len(starts):
+        result[owner[starts]] = np.minimum.reduceat(position, starts)
     return result
 
 
-def _on_nodes(capacity: Ints, rows: Ints, count: int) -> list[tuple[int, int]]:
-    """Take the tightest node that holds the rest, else the roomiest: fewest nodes, least left over on the last."""
+def _on_nodes(capacity: Ints, rows: Ints, count: int, used: Ints | None, whole: Mask) -> list[tuple[int, int]]:
+    """Take the roomiest nodes and the tightest that holds the rest: fewest nodes; of equal ones those in use first."""
     room = capacity[rows]
-    order = np.argsort(-room, kind="stable")
+    fresh = ~np.isin(rows, used) if used is not None and len(used) else np.ones(len(rows), dtype=np.bool_)
+    order = np.lexsort((whole[rows], fresh, -room))
     rows, room = rows[order], room[order]
     before = np.cumsum(room)
-    whole = int(np.searchsorted(before, count, side="left"))
-    result = [(int(row), int(n)) for row, n in zip(rows[:whole], room[:whole], strict=True)]
-    left = count - (int(before[whole - 1]) if whole else 0)
+    full = int(np.searchsorted(before, count, side="left"))
+    result = [(int(row), int(n)) for row, n in zip(rows[:full], room[:full], strict=True)]
+    left = count - (int(before[full - 1]) if full else 0)
     if left > 0:
-        # Sorted from roomy to tight: the last of those that suffice is the tightest.
-        last = int(np.searchsorted(-room, -left, side="right")) - 1
-        result.append((int(rows[max(last, whole)]), left))
+        # Sorted from roomy to tight: among the last of those that suffice is the tightest.
+        tightest = room[int(np.searchsorted(-room, -left, side="right")) - 1]
+        last = max(int(np.searchsorted(-room, -tightest, side="left")), full)
+        result.append((int(rows[last]), left))
     return result

@@ -45,6 +45,8 @@ class GroupAsk:
     pods: tuple[PodAsk, ...]
     minimum: int
     constraint: Constraint = Constraint()
+    spread: tuple[Spread, ...] = ()
+    """Of the pods of the clique over domains: the skew is counted in pods."""
 
 
 @dataclass(frozen=True, slots=True)

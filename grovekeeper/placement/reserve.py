@@ -6,29 +6,25 @@ required level, the eligible nodes with the most room until they could hold it w
 
 import numpy as np
 
-from grovekeeper.placement import pack, request
-from grovekeeper.placement import shape as shapes
+from grovekeeper.placement import pack, parts, request
 from grovekeeper.placement.snapshot import Ints, Snapshot
 
 
 def nodes(gang: request.GangAsk, snapshot: Snapshot) -> frozenset[str]:
     """Return the names of the nodes to keep; empty where the gang could not be held even by empty nodes."""
+    root = parts.tree(gang, snapshot)
+    if isinstance(root, request.Reasons):
+        return frozenset()
     free, totals = snapshot.free(), snapshot.totals()
     now = np.ones(len(free))
     empty = np.ones(len(now))
-    for group in gang.groups:
-        need = min(group.minimum, len(group.pods))
-        if not need:
+    for part in root.leaves():
+        if not part.need:
             continue
-        shape = shapes.shape(group.pods[0].spec, group.pods[0].labels)
-        vector = snapshot.vector(shape.requests)
-        if vector is None:
-            return frozenset()
-        mask = np.zeros(len(now), dtype=np.bool_)
-        mask[np.flatnonzero(snapshot.eligible(shape.spec))] = True
-        # A node's share of the group: how many of its pods it holds, of those that are needed.
+        # A node's share of the part: how many of its pods it holds, of those that are needed.
         for target, room in ((now, free), (empty, totals)):
-            share = np.where(mask, pack.capacities(room, vector, shape.one_per_node), 0) / need
+            capacity = pack.capacities(room, part.vector, part.shape.one_per_node)
+            share = np.where(part.allowed, capacity, 0) / part.need
             np.minimum(target, share, out=target)
     key = gang.constraint.required
     rows = _domain(now, empty, snapshot.domains(key)[0]) if key else _roomiest(now, empty)

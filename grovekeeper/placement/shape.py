@@ -2,10 +2,12 @@
 
 Requests follow kube-scheduler's formula: the larger of (containers + sidecars) and each init container with the
 sidecars started before it, plus overhead; pod-level resources replace the sum for the resources that they name.
+A host port is a resource of which every node has one: `hostPort/8080/TCP`. Ports on different host addresses would not
+be in each other's way; counting them as if they were refuses a node too many, never one too few.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from grovekeeper.api import quantity, raw
@@ -15,9 +17,13 @@ _EFFECTS = ("NoSchedule", "NoExecute")
 _UNSCHEDULABLE: raw.Object = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
 
 
+HOST_PORT = "hostPort/"
+HOSTNAME = "kubernetes.io/hostname"
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A pod's needs. `one_per_node` is set by host ports and by anti-affinity to pods like itself on one host."""
+    """A pod's needs. `one_per_node`: its required anti-affinity repels pods like itself on one host."""
 
     requests: Requests
     spec: raw.Object
@@ -42,18 +48,30 @@ def requests(spec: raw.Object) -> Requests:
     pod_level = (spec.get("resources") or {}).get("requests") or {}
     total.update({name: quantity.amount(name, text) for name, text in pod_level.items()})
     _add(total, {name: quantity.amount(name, text) for name, text in (spec.get("overhead") or {}).items()})
+    total.update(dict.fromkeys(_host_ports(spec), 1))
+    below = next((name for name, amount in total.items() if amount < 0), None)
+    if below is not None:
+        raise ValueError(f"{below}: {total[below]} is below zero: ask for nothing or for something")
     return {name: amount for name, amount in total.items() if amount}
 
 
 def shape(spec: raw.Object, labels: Mapping[str, str]) -> Shape:
     """Return the shape of a pod."""
-    return Shape(requests(spec), spec, bool(_host_ports(spec)) or _avoids_itself(spec, labels))
+    return Shape(requests(spec), spec, _avoids_itself(spec, labels))
 
 
-def same(one: raw.Object, other: raw.Object) -> bool:
-    """Return whether two specs ask for the same. Fields that differ between pods of a clique do not matter."""
-    fields = ("containers", "initContainers", "nodeSelector", "affinity", "tolerations", "overhead", "resources")
-    return one is other or all(one.get(field) == other.get(field) for field in fields)
+def likeness(spec: raw.Object) -> list[object]:
+    """Return what decides a pod's shape: pods whose likenesses are equal can take each other's place.
+
+    Names, images and environment differ between the pods of a clique and do not matter.
+    """
+    parts: list[object] = [
+        (entry.get("resources"), entry.get("ports"), entry.get("restartPolicy"))
+        for field in ("containers", "initContainers")
+        for entry in spec.get(field) or ()
+    ]
+    fields = ("nodeSelector", "affinity", "tolerations", "overhead", "resources", "hostNetwork")
+    return [*parts, *(spec.get(field) for field in fields)]
 
 
 def eligibility(spec: raw.Object) -> str:
@@ -114,13 +132,14 @@ def _raise(total: Requests, floor: Requests) -> None:
         total[name] = max(total.get(name, 0), amount)
 
 
-def _host_ports(spec: raw.Object) -> list[int]:
-    return [
-        port["hostPort"]
-        for container in spec.get("containers") or ()
-        for port in container.get("ports") or ()
-        if port.get("hostPort")
-    ]
+def _host_ports(spec: raw.Object) -> Iterator[str]:
+    """Yield the ports that the pod takes on its node; on the host's network every port is one."""
+    sidecars = [entry for entry in spec.get("initContainers") or () if entry.get("restartPolicy") == "Always"]
+    for container in [*(spec.get("containers") or ()), *sidecars]:
+        for port in container.get("ports") or ():
+            number = port.get("hostPort") or (port.get("containerPort") if spec.get("hostNetwork") else None)
+            if number:
+                yield f"{HOST_PORT}{number}/{port.get('protocol') or 'TCP'}"
 
 
 def _avoids_itself(spec: raw.Object, labels: Mapping[str, str]) -> bool:
@@ -128,12 +147,12 @@ def _avoids_itself(spec: raw.Object, labels: Mapping[str, str]) -> bool:
         "requiredDuringSchedulingIgnoredDuringExecution"
     )
     return any(
-        term.get("topologyKey") == "kubernetes.io/hostname" and _selects(term.get("labelSelector"), labels)
-        for term in anti or ()
+        term.get("topologyKey") == HOSTNAME and selects(term.get("labelSelector"), labels) for term in anti or ()
     )
 
 
-def _selects(selector: raw.Object | None, labels: Mapping[str, str]) -> bool:
+def selects(selector: raw.Object | None, labels: Mapping[str, str]) -> bool:
+    """Return whether a label selector matches; none selects nothing, an empty one everything."""
     if selector is None:
         return False
     matched = all(labels.get(key) == value for key, value in (selector.get("matchLabels") or {}).items())

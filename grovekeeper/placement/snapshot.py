@@ -17,6 +17,8 @@ from grovekeeper.placement import shape as shapes
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 PODS = "pods"
+MOST = 2**53
+"""More of a resource than anybody means; keeps sums within 64 bits, whatever a quantity says."""
 
 
 @dataclass(slots=True)
@@ -25,6 +27,8 @@ class _Charge:
     requests: shapes.Requests
     assumed: bool
     nominated_priority: int | None
+    tenant: bool = True
+    """False for pods that every node has, of a DaemonSet or the node's own: a node with only those is whole."""
 
 
 class Snapshot:
@@ -39,11 +43,19 @@ class Snapshot:
         self._total: Ints = np.zeros((0, 1), dtype=np.int64)
         self._charges: dict[str, _Charge] = {}
         self._by_node: dict[str, set[str]] = {}
+        self._nominated: dict[str, _Charge] = {}
+        """Those of the charges that are nominations."""
+        self._tenants: Ints = np.zeros(0, dtype=np.int64)
+        """Pods by row, those that every node has left out."""
         self._epoch = 0
         self._all: tuple[int, Ints] = (-1, np.zeros(0, dtype=np.int64))
         self._masks: dict[str, tuple[int, Mask]] = {}
         self._domains: dict[str, tuple[int, Ints, list[str]]] = {}
         self._requests: dict[str, tuple[raw.Object, shapes.Requests]] = {}
+        self._pods: dict[str, raw.Object] = {}
+        """Every pod that was seen, by UID: for its labels."""
+        self._repelling: dict[str, raw.Object] = {}
+        """Those of them with required anti-affinity."""
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -69,7 +81,8 @@ class Snapshot:
             self._column(resource)
         self._total[row] = 0
         for resource, amount in offered.items():
-            self._total[row, self._resources[resource]] = amount
+            self._total[row, self._resources[resource]] = min(amount, MOST)
+        self._total[row, self._port_columns()] = 1
         self._recount(row, name)
         return True
 
@@ -86,6 +99,9 @@ class Snapshot:
     def upsert_pod(self, pod: raw.Object) -> bool:
         """Take in a pod of anybody; return whether room may have grown."""
         uid = pod["metadata"]["uid"]
+        self._pods[uid] = pod
+        if (pod["spec"].get("affinity") or {}).get("podAntiAffinity"):
+            self._repelling[uid] = pod
         known = self._charges.get(uid)
         node = pod["spec"].get("nodeName")
         if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
@@ -95,7 +111,7 @@ class Snapshot:
                 known.assumed = False
                 return False
             self._drop(uid)
-            self._charge(uid, _Charge(node, self._of(pod), assumed=False, nominated_priority=None))
+            self._charge(uid, _Charge(node, self._of(pod), False, None, not _of_node(pod)))
             return False
         if known is not None and known.assumed:
             return False
@@ -108,6 +124,8 @@ class Snapshot:
 
     def remove_pod(self, uid: str) -> bool:
         """Forget a pod; return whether that made room."""
+        self._pods.pop(uid, None)
+        self._repelling.pop(uid, None)
         return self._drop(uid)
 
     def assume(self, uid: str, spec: raw.Object, node: str) -> None:
@@ -132,6 +150,33 @@ class Snapshot:
         finally:
             for row, requests in spots:
                 self._take(row, requests, 1)
+
+    def charged(self, *, repelling: bool = False) -> Iterator[tuple[int, raw.Object]]:
+        """Yield row and pod of all that is charged to a known node, or of those with required anti-affinity. O(pods).
+
+        A pod that is charged without having been seen (an assumption of a pod that no informer has brought yet) is
+        not among them.
+        """
+        for uid, pod in (self._repelling if repelling else self._pods).items():
+            charge = self._charges.get(uid)
+            row = self._rows.get(charge.node) if charge is not None else None
+            if row is not None:
+                yield row, pod
+
+    def freed(self, uids: Iterable[str]) -> dict[int, Ints]:
+        """Return by row what these pods are charged there with. O(pods asked for)."""
+        result: dict[int, Ints] = {}
+        for uid in uids:
+            charge = self._charges.get(uid)
+            row = self._rows.get(charge.node) if charge is not None else None
+            vector = self.vector(charge.requests) if charge is not None else None
+            if row is not None and vector is not None:
+                result[row] = result[row] + vector if row in result else vector
+        return result
+
+    def release(self, uid: str) -> bool:
+        """Take back what a pod is charged with, and go on knowing the pod; return whether that made room."""
+        return self._drop(uid)
 
     def node_of(self, uid: str) -> str | None:
         """Return the node that a pod is charged to: bound, assumed or nominated."""
@@ -167,6 +212,10 @@ class Snapshot:
             self._all = (self._epoch, found.astype(np.int64))
         return self._all[1]
 
+    def height(self) -> int:
+        """Return how many rows the arrays have, empty ones included."""
+        return len(self._free)
+
     def row_of(self, name: str) -> int | None:
         """Return the row of a node."""
         return self._rows.get(name)
@@ -175,20 +224,23 @@ class Snapshot:
         """Return a copy of what is free, nodes by resources."""
         return self._free.copy()
 
-    def pristine(self) -> Mask:
-        """Return which nodes have nothing on them."""
-        result: Mask = (self._free == self._total).all(axis=1)
+    def whole(self) -> Mask:
+        """Return which rows have nothing on them but what every node has."""
+        result: Mask = self._tenants == 0
         return result
 
     def vector(self, requests: Mapping[str, int]) -> Ints | None:
         """Return a request as a row; None where some resource is on no node at all."""
+        for resource in requests:
+            if resource.startswith(shapes.HOST_PORT):
+                self._column(resource)
         vector = np.zeros(len(self._resources), dtype=np.int64)
         vector[0] = 1
         for resource, amount in requests.items():
             column = self._resources.get(resource)
             if column is None:
                 return None
-            vector[column] = amount
+            vector[column] = min(amount, MOST)
         return vector
 
     def resource_names(self) -> list[str]:
@@ -214,14 +266,10 @@ class Snapshot:
         self._masks[key] = (self._epoch, mask)
         return mask
 
-    def refusals(self, spec: raw.Object) -> dict[str, int]:
-        """Return why nodes are excluded, with counts, for an explanation."""
-        counts: dict[str, int] = {}
-        for node in self._nodes:
-            why = shapes.refusal(spec, node) if node is not None else None
-            if why:
-                counts[why] = counts.get(why, 0) + 1
-        return counts
+    def refusals(self, spec: raw.Object) -> list[tuple[int, str]]:
+        """Return row and reason of each node that may not take the pod whatever room it has. O(nodes)."""
+        found = ((row, shapes.refusal(spec, node)) for row, node in enumerate(self._nodes) if node is not None)
+        return [(row, why) for row, why in found if why]
 
     def domains(self, key: str) -> tuple[Ints, list[str]]:
         """Return for a label key each node's domain number (-1: no such label) and the domains' names."""
@@ -236,7 +284,8 @@ class Snapshot:
                 ids[row] = numbers.setdefault(value, len(numbers))
         # Domains are numbered by name, so that ties do not depend on the order in which nodes were seen.
         names = sorted(numbers)
-        renumber = np.array([names.index(name) for name in numbers] or [0], dtype=np.int64)
+        place = {name: number for number, name in enumerate(names)}
+        renumber = np.array([place[name] for name in numbers] or [0], dtype=np.int64)
         ids = np.where(ids >= 0, renumber[ids], -1)
         self._domains[key] = (self._epoch, ids, names)
         return ids, names
@@ -247,7 +296,7 @@ class Snapshot:
 
     def higher_nominations(self, priority: int) -> Iterable[tuple[str, shapes.Requests]]:
         """Yield node and requests of nominated pods of lower priority than the asker: they do not hold against it."""
-        for charge in self._charges.values():
+        for charge in self._nominated.values():
             if charge.nominated_priority is not None and charge.nominated_priority < priority:
                 yield charge.node, charge.requests
 
@@ -267,6 +316,7 @@ class Snapshot:
             width = len(self._resources)
             self._free = np.vstack([self._free, np.zeros((grown, width), dtype=np.int64)])
             self._total = np.vstack([self._total, np.zeros((grown, width), dtype=np.int64)])
+            self._tenants = np.append(self._tenants, np.zeros(grown, dtype=np.int64))
         return row
 
     def _column(self, resource: str) -> None:
@@ -274,29 +324,41 @@ class Snapshot:
             return
         self._resources[resource] = len(self._resources)
         column = np.zeros((len(self._free), 1), dtype=np.int64)
+        if resource.startswith(shapes.HOST_PORT):
+            column[list(self._rows.values())] = 1
         self._free = np.hstack([self._free, column])
         self._total = np.hstack([self._total, column])
 
+    def _port_columns(self) -> list[int]:
+        return [column for name, column in self._resources.items() if name.startswith(shapes.HOST_PORT)]
+
     def _recount(self, row: int, name: str) -> None:
         self._free[row] = self._total[row]
+        self._tenants[row] = 0
         for uid in self._by_node.get(name, ()):
             self._take(row, self._charges[uid].requests, 1)
+            self._tenants[row] += self._charges[uid].tenant
 
     def _charge(self, uid: str, charge: _Charge) -> None:
         self._charges[uid] = charge
         self._by_node.setdefault(charge.node, set()).add(uid)
+        if charge.nominated_priority is not None:
+            self._nominated[uid] = charge
         row = self._rows.get(charge.node)
         if row is not None:
             self._take(row, charge.requests, 1)
+            self._tenants[row] += charge.tenant
 
     def _drop(self, uid: str) -> bool:
         charge = self._charges.pop(uid, None)
         if charge is None:
             return False
         self._by_node[charge.node].discard(uid)
+        self._nominated.pop(uid, None)
         row = self._rows.get(charge.node)
         if row is not None:
             self._take(row, charge.requests, -1)
+            self._tenants[row] -= charge.tenant
         return True
 
     def _take(self, row: int, requests: shapes.Requests, sign: int) -> None:
@@ -306,7 +368,13 @@ class Snapshot:
             if column is None:
                 self._column(resource)
                 column = self._resources[resource]
-            self._free[row, column] -= sign * amount
+            self._free[row, column] -= sign * min(amount, MOST)
+
+
+def _of_node(pod: raw.Object) -> bool:
+    """Return whether a pod is there because the node is: of a DaemonSet, or the kubelet's own."""
+    owners = pod["metadata"].get("ownerReferences") or ()
+    return any(owner.get("controller") and owner.get("kind") in ("DaemonSet", "Node") for owner in owners)
 
 
 def _same_node(old: raw.Object, new: raw.Object) -> bool:

@@ -1,4 +1,4 @@
-"""Spread of siblings over domains: which domains the next sibling may go to, emptiest first.
+"""Spread over domains: of siblings (which domains the next one may go to, emptiest first), and of a clique's pods.
 
 A sibling (a set replica, a scaling-group replica) that is spread is kept inside one domain of the level; the skew is
 counted in siblings, over the domains that have any node for its pods, as kube-scheduler counts pods.
@@ -52,3 +52,41 @@ def _open_domains(
     lowest = min(int(used[number]) for number in eligible)
     found = [n for n in ranked if n in eligible and int(used[n]) + 1 - lowest <= rule.max_skew]
     return sorted(found, key=lambda number: int(used[number]))
+
+
+def shares(
+    snapshot: Snapshot,
+    rules: Sequence[request.Spread],
+    there: Sequence[int],
+    rows: Ints,
+    capacity: Ints,
+    count: int,
+) -> list[tuple[Ints, int]]:
+    """Return rows and pods for up to `count` pods of a clique, one after the other to the emptiest domain with room.
+
+    `there` is the row of each pod that has a node, `rows` those that may take pods: their domains are those over which
+    the skew is counted. Filling the emptiest first is the most even there is: where it breaks a required rule, every
+    other way does. O(pods x cells), a cell being the nodes that are in the same domain by every rule.
+    """
+    keys = [snapshot.domains(rule.level)[0] for rule in rules]
+    rows = rows[np.all([ids[rows] >= 0 for ids in keys], axis=0)]
+    if not len(rows):
+        return []
+    cells, inverse = np.unique(np.stack([ids[rows] for ids in keys]), axis=1, return_inverse=True)
+    inverse = inverse.reshape(-1)
+    room = np.bincount(inverse, weights=capacity[rows], minlength=cells.shape[1]).astype(np.int64)
+    counts = [np.bincount([ids[row] for row in there if ids[row] >= 0], minlength=int(ids.max()) + 1) for ids in keys]
+    found = np.zeros(len(room), dtype=np.int64)
+    for _ in range(count):
+        open_ = found < room
+        for rule, used, cell in zip(rules, counts, cells, strict=True):
+            if rule.required:
+                open_ &= used[cell] + 1 - int(used[cell].min()) <= rule.max_skew
+        if not open_.any():
+            break
+        fullness = np.array([used[cell] for used, cell in zip(counts, cells, strict=True)])
+        best = int(np.lexsort((-(room - found), *fullness[::-1], ~open_))[0])
+        found[best] += 1
+        for used, cell in zip(counts, cells, strict=True):
+            used[cell[best]] += 1
+    return [(rows[inverse == cell], int(found[cell])) for cell in np.flatnonzero(found)]

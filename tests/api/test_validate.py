@@ -123,6 +123,28 @@ def test_what_may_change_may_change_and_a_set_that_goes_is_let_go() -> None:
     assert faults(broken, old) == []
 
 
+@pytest.mark.parametrize(
+    ("packed", "domain", "want"),
+    [
+        (None, "rack", ""),
+        ("block", "rack", ""),
+        ("rack", "rack", f"{T}.cliques[0].topologyConstraint.spread[0].domain"),
+        ("rack", "block", f"{T}.cliques[0].topologyConstraint.spread[0].domain"),
+        (None, "cage", f"{T}.cliques[0].topologyConstraint.spread[0].domain"),
+    ],
+)
+def test_a_clique_is_spread_over_a_level_inside_the_one_that_it_is_packed_into(
+    packed: str | None, domain: str, want: str
+) -> None:
+    constraint = {"topologyName": "t", "spread": [{"domain": domain, "maxSkew": 1}]}
+    more = {"topologyConstraint": {"topologyName": "t", "pack": {"required": packed}}} if packed else {}
+    obj = build({**clique("a", 2), "topologyConstraint": constraint}, **more)
+    filled = jsonpatch.apply_patch(obj, defaults.default(obj))
+    context = verdict.Context(topologies={"t": ("block", "rack", "host")})
+    found = [error.path for error in podgangset.validate(filled, None, context).errors]
+    assert found == ([want] if want else [])
+
+
 def test_a_topology_binding_names_each_domain_and_key_once() -> None:
     levels = [{"domain": "rack", "key": "a"}, {"domain": "rack", "key": "a"}]
     found = topology.check_binding({"spec": {"levels": levels}}, verdict.Context())

@@ -126,3 +126,52 @@ def test_explain_says_what_a_gang_and_its_pods_wait_for() -> None:
     assert "gang s-0: Pending" in text
     assert "rack: short" in text
     assert "gates of others: other.example.com/gate" in text
+
+
+def spread_set(**at: Any) -> dict[str, Any]:
+    container = {"name": "c", "image": "i:1", "resources": {"requests": {"nvidia.com/gpu": 8}}}
+    clique = {
+        "name": "w",
+        "spec": {"roleName": "w", "replicas": 2, "minAvailable": 2, "podSpec": {"containers": [container]}},
+    }
+    clique |= at.pop("clique", {})
+    spec = {"replicas": at.pop("replicas", 1), "template": {"cliques": [clique], **at.pop("template", {})}, **at}
+    return {"apiVersion": "grove.io/v1alpha1", "kind": "PodGangSet", "metadata": {"name": "s"}, "spec": spec}
+
+
+def spread_rule() -> dict[str, Any]:
+    return {"topologyName": "t", "spread": [{"domain": "rack", "maxSkew": 1}]}
+
+
+@pytest.mark.parametrize(
+    ("at", "want"),
+    [
+        ({"replicas": 4, "template": {"topologyConstraint": spread_rule()}}, [2, 2, 2, 2]),
+        ({"clique": {"topologyConstraint": spread_rule()}}, [1, 1]),
+        (
+            {
+                "template": {
+                    "podCliqueScalingGroups": [
+                        {
+                            "name": "g",
+                            "cliqueNames": ["w"],
+                            "replicas": 4,
+                            "minAvailable": 2,
+                            "topologyConstraint": spread_rule(),
+                        }
+                    ]
+                }
+            },
+            [2, 2, 2, 2],
+        ),
+    ],
+    ids=["set replicas", "pods of a clique", "group replicas, scaled ones included"],
+)
+def test_what_if_keeps_spread(tmp_path: Path, nodes: Path, at: dict[str, Any], want: list[int]) -> None:
+    manifest, binding = tmp_path / "set.json", tmp_path / "binding.yaml"
+    manifest.with_suffix(".yaml").write_text(json.dumps(spread_set(**at)))
+    binding.write_text(json.dumps(levels.binding("t", {"block": "kubernetes.io/block", "rack": "kubernetes.io/rack"})))
+    found = run("place", manifest.with_suffix(".yaml"), binding, "--nodes", nodes, "-o", "json")
+    assert found.exit_code == 0, found.output
+    used = [int(name[1:]) // 7 for gang in json.loads(found.stdout)["gangs"] for name in gang["nodes"].values()]
+    assert sorted(used.count(rack) for rack in set(used)) == want

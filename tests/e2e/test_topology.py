@@ -297,6 +297,17 @@ def test_group_replicas_are_spread_over_racks(world: World) -> None:
     assert racks == {0, 1, 2}
 
 
+def test_the_pods_of_a_clique_are_spread_over_racks(world: World) -> None:
+    name = bind(world)
+    world.add_nodes(21)
+    clique = world.clique("worker", 6)
+    clique["topologyConstraint"] = {"topologyName": name, "spread": [{"domain": "rack", "maxSkew": 1}]}
+    world.apply(world.set([clique]))
+    world.wait_pods(6, 6)
+    racks = [int(pod["spec"]["nodeName"][-2:]) // 7 for pod in world.pods()]
+    assert sorted(map(racks.count, range(3))) == [2, 2, 2]
+
+
 def bind(world: World, name: str = "topology", levels: Sequence[tuple[str, str]] = ()) -> str:
     """Create a ClusterTopologyBinding of this world; return its name."""
     listed = levels or [(domain, f"kubernetes.io/{key}") for domain, key in LEVELS]

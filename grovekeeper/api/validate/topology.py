@@ -83,10 +83,25 @@ def _check_domains(found: verdict.Verdict, entries: Sequence[Placed], levels: tu
             if rule.get("domain") not in levels:
                 text = f"{name} has the domains {', '.join(levels)}"
                 found.fault(f"{entry.path}.spread[{position}].domain", "NotFound", text, rule.get("domain"))
+            elif ".cliques[" in entry.path:
+                _check_room_to_spread(found, entry, position, levels)
         _check_hierarchy(found, entry, levels)
         required, preferred = entry.domain("required"), entry.domain("preferred")
         if required in levels and preferred in levels and levels.index(preferred) < levels.index(required):
             found.warnings.append(f"{entry.path}: preferred {preferred} is broader than required {required}: no effect")
+
+
+def _check_room_to_spread(found: verdict.Verdict, entry: Placed, position: int, levels: tuple[str, ...]) -> None:
+    """Add a fault where a clique's pods are to be spread over a level that they are packed into one domain of."""
+    above: Placed | None = entry
+    domain = (entry.constraint.get("spread") or ())[position]["domain"]
+    while above is not None:
+        required = above.domain("required")
+        if required in levels and levels.index(domain) <= levels.index(required):
+            text = f"{above.path} packs the pods into one {required}: spread them over a level that is narrower"
+            found.fault(f"{entry.path}.spread[{position}].domain", "Invalid", text, domain)
+            return
+        above = above.parent
 
 
 def _check_hierarchy(found: verdict.Verdict, entry: Placed, levels: tuple[str, ...]) -> None:

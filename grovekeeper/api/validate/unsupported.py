@@ -33,9 +33,6 @@ def _levels(template: raw.Object, context: verdict.Context) -> Iterator[tuple[st
     groups = template.get("podCliqueScalingGroups") or ()
     levels += [(f"spec.template.podCliqueScalingGroups[{i}]", g) for i, g in enumerate(groups)]
     for path, level in levels:
-        if ".cliques[" in path and (level.get("topologyConstraint") or {}).get("spread"):
-            text = "spread set replicas or scaling-group replicas; for a clique's pods use podAntiAffinity in podSpec"
-            yield f"{path}.topologyConstraint.spread", text, None
         if path != "spec.template" and level.get("resourceSharing"):
             yield f"{path}.resourceSharing", "remove it; give the pods claims of their own in podSpec", None
         group = (level.get("annotations") or {}).get(names.ANNOTATION_MNNVL_GROUP)

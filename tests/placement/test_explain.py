@@ -1,0 +1,111 @@
+"""Why a gang waits, in words: the level, the best domain, what is short, what is excluded and why."""
+
+from typing import Any
+
+import pytest
+
+from grovekeeper.placement import place, request, snapshot
+from tests.placement.test_place import cluster, gang, group, node, spec
+
+TAINT = [{"key": "gpu", "value": "broken", "effect": "NoExecute"}]
+
+
+def why(found: request.Placement | request.Reasons) -> str:
+    assert isinstance(found, request.Reasons), found
+    return found.summary
+
+
+def test_the_best_rack_is_named_with_what_is_short_and_racks_that_a_taint_excludes() -> None:
+    room = snapshot.Snapshot()
+    for index in range(32):
+        room.upsert_node(node(index, taints=TAINT if index >= 8 else []))
+    for index in (0, 1, 2, 4):  # r0 has one node free, r1 three
+        room.assume(f"busy-{index}", spec(4), f"n{index:03}")
+    found = place.place(gang(group("prefill", 4, 4), required="rack"), room)
+    assert why(found) == (
+        "rack: best r1 has room for 3 of 4 prefill pods: 1 short of nvidia.com/gpu; "
+        "6 racks excluded by taint gpu=broken:NoExecute"
+    )
+
+
+def test_a_rack_that_is_closed_in_part_counts_as_nodes() -> None:
+    room = snapshot.Snapshot()
+    for index in range(8):
+        room.upsert_node(node(index, taints=TAINT if index in {1, 4, 5, 6, 7} else []))
+    text = why(place.place(gang(group("w", 4, 4), required="rack"), room))
+    assert "1 rack excluded by taint gpu=broken:NoExecute, 1 nodes excluded by taint gpu=broken:NoExecute" in text
+
+
+def test_every_level_that_binds_is_judged_by_itself() -> None:
+    rack = request.Constraint("rack")
+    ask = gang(
+        group("a", 3, 4),
+        group("b", 5, 4, constraint=rack),
+        required="block",
+        subgangs=(request.SubgangAsk("s", ("a",), rack),),
+    )
+    found = place.place(ask, cluster(16))
+    assert isinstance(found, request.Reasons)
+    assert [line.level for line in found.shortfalls] == ["rack"]
+    assert "rack: best r0 has room for 4 of 5 b pods" in found.summary
+
+
+def test_replacements_are_told_about_the_domain_that_they_are_bound_to() -> None:
+    room = cluster(8)
+    for index in range(4, 8):
+        room.assume(f"busy-{index}", spec(4), f"n{index:03}")
+    ask = gang(group("w", 1, 4, minimum=2), required="rack", fixed={"w-9": ("w", "n005")})
+    assert why(place.place(ask, room)).startswith("rack: r1, where the gang is, has room for 0 of 1 w pods")
+
+
+def largest(pods: int, room: snapshot.Snapshot, required: str | None) -> bool:
+    return isinstance(place.place(gang(group("w", pods, 3), required=required), room), request.Placement)
+
+
+@pytest.mark.parametrize(("required", "most"), [("rack", 4), ("block", 8), (None, 16)])
+def test_a_gang_larger_than_the_cluster_hears_the_largest_count_that_fits(required: str | None, most: int) -> None:
+    room = cluster(16)
+    found = place.place(gang(group("w", 100, 3), required=required), room)
+    assert isinstance(found, request.Reasons)
+    assert found.never
+    assert f"room for at most {most} of 100 w pods: the gang can never fit" in found.summary
+    assert largest(most, room, required)
+    assert not largest(most + 1, room, required)
+
+
+def test_parts_that_only_together_are_too_large_for_any_empty_rack_never_fit() -> None:
+    ask = gang(group("a", 3, 4), group("b", 2, 4), required="rack")
+    found = place.place(ask, cluster(8))
+    assert isinstance(found, request.Reasons)
+    assert found.never
+    assert "empty, r0 has at most 16 of 20 nvidia.com/gpu: the gang can never fit" in found.summary
+
+
+@pytest.mark.parametrize("quantity", ["NaN", "Infinity", "1e999999999", "4 Gi", ""])
+def test_a_quantity_that_is_none_is_named_and_disturbs_nobody_else(quantity: str) -> None:
+    room = cluster(4)
+    body: dict[str, Any] = {"containers": [{"name": "c", "resources": {"requests": {"nvidia.com/gpu": quantity}}}]}
+    found = place.place(gang(request.GroupAsk("w", (request.PodAsk("w-0", "w-0", body),), 1)), room)
+    text = why(found)
+    assert quantity in text
+    assert "is not a quantity" in text
+    room.upsert_pod({"metadata": {"uid": "bad"}, "spec": {**body, "nodeName": "n000"}})
+    broken = node(1)
+    broken["status"]["allocatable"]["nvidia.com/gpu"] = quantity
+    room.upsert_node(broken)
+    assert isinstance(place.place(gang(group("w", 3, 4)), room), request.Placement)
+
+
+def test_a_request_below_zero_is_refused() -> None:
+    body = {"containers": [{"name": "c", "resources": {"requests": {"cpu": "-1"}}}]}
+    found = place.place(gang(request.GroupAsk("w", (request.PodAsk("w-0", "w-0", body),), 1)), cluster(1))
+    assert why(found) == "w: cpu: -1000 is below zero: ask for nothing or for something"
+
+
+def test_a_quantity_beyond_all_measure_is_large_and_no_error() -> None:
+    room = cluster(2)
+    huge = node(2)
+    huge["status"]["allocatable"]["nvidia.com/gpu"] = "9e30"
+    room.upsert_node(huge)
+    assert isinstance(place.place(gang(group("w", 50, 4, minimum=1)), room), request.Placement)
+    assert isinstance(place.place(gang(group("w", 2, 10**30)), room), request.Reasons)
