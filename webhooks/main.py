@@ -40,6 +40,8 @@ async def run(settings: Settings, kubeconfig: Path | None) -> None:
         found = group.problems()
         if keeper.problem:
             found["certificate"] = keeper.problem
+        if not server.listening:
+            found["server"] = "the admission port is not open"
         if server.draining:
             found["shutdown"] = "the process is shutting down"
         return found

@@ -14,6 +14,10 @@ _HEAD = b'{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response
 _CONTROL = dict.fromkeys((*range(32), 127, *range(128, 160), 8238, 8294, 8295, 8296, 8297), " ")
 
 
+class Denial(bytes):
+    """The encoded answer of a refusal: told from an admission without decoding it again."""
+
+
 def allowed(uid: str, warnings: Sequence[str] = ()) -> bytes:
     """Return an admission, with warnings for the user where there are any."""
     if not warnings:
@@ -31,16 +35,16 @@ def patched(uid: str, operations: list[raw.PatchOp]) -> bytes:
 
 def denied(
     uid: str, message: str, warnings: Sequence[str] = (), *, code: int = 403, reason: str = "Forbidden"
-) -> bytes:
+) -> Denial:
     """Return a denial with a reason that a person can act on."""
     status: raw.Object = {"code": code, "reason": reason, "message": sanitised(message)[:_MAX_MESSAGE]}
     answer: raw.Object = {"uid": uid, "allowed": False, "status": status}
     if warnings:
         answer["warnings"] = _warnings(warnings)
-    return _answer(answer)
+    return Denial(_answer(answer))
 
 
-def refused(uid: str, faults: Sequence[errors.FieldError], warnings: Sequence[str] = ()) -> bytes:
+def refused(uid: str, faults: Sequence[errors.FieldError], warnings: Sequence[str] = ()) -> Denial:
     """Return a denial for faults of fields. 403, never 422: see docs/decisions/0009-denials.md."""
     status: raw.Object = {
         "code": 403,
@@ -56,7 +60,7 @@ def refused(uid: str, faults: Sequence[errors.FieldError], warnings: Sequence[st
     answer: raw.Object = {"uid": uid, "allowed": False, "status": status}
     if warnings:
         answer["warnings"] = _warnings(warnings)
-    return _answer(answer)
+    return Denial(_answer(answer))
 
 
 def sanitised(text: str) -> str:

@@ -64,7 +64,7 @@ def validating() -> raw.Object:
         {"name": "not-ourselves", "expression": f'request.userInfo.username != "{_USER}"'},
         {
             "name": "not-the-cluster",
-            "expression": '!("system:nodes" in request.userInfo.groups) && '
+            "expression": '!(has(request.userInfo.groups) && "system:nodes" in request.userInfo.groups) && '
             '!request.userInfo.username.startsWith("system:kube-") && '
             '!request.userInfo.username.startsWith("system:serviceaccount:kube-system:")',
         },

@@ -111,7 +111,7 @@ def injection(pod: raw.Object, settings: Settings) -> list[raw.PatchOp]:
 
     A pod without an intent, or injected already, gets nothing. Applying the operations and asking again gives none,
     also when another webhook has added containers or labels in between. Raises ValueError for an intent that is not
-    ours to understand.
+    ours to understand, and where the annotations have no room for our mark.
     """
     metadata = pod["metadata"]
     annotations = metadata.get("annotations") or {}
@@ -121,10 +121,8 @@ def injection(pod: raw.Object, settings: Settings) -> list[raw.PatchOp]:
     wanted = _decoded(text)
     spec = pod["spec"]
     operations = patch.merge_map("/metadata/labels", metadata.get("labels"), wanted["labels"])
-    if _fits(annotations):
-        operations += patch.merge_map(
-            "/metadata/annotations", annotations, {names.ANNOTATION_INJECTED: INJECTION_VERSION}
-        )
+    _check_room(annotations)
+    operations += patch.merge_map("/metadata/annotations", annotations, {names.ANNOTATION_INJECTED: INJECTION_VERSION})
     operations += _gate(spec)
     operations += _identity(spec, wanted)
     env = [{"name": key, "value": value} for key, value in wanted["env"]]
@@ -147,9 +145,15 @@ def _decoded(text: str) -> raw.Object:
     raise ValueError(f"annotation {names.ANNOTATION_INTENT} is not an intent of Grovekeeper's; remove it from the pod")
 
 
-def _fits(annotations: raw.Object) -> bool:
-    size = sum(len(key) + len(value) for key, value in annotations.items())
-    return size + len(names.ANNOTATION_INJECTED) + len(INJECTION_VERSION) <= _MAX_ANNOTATIONS
+def _check_room(annotations: raw.Object) -> None:
+    """Raise ValueError where our mark would put the annotations over what Kubernetes allows."""
+    mark = {**annotations, names.ANNOTATION_INJECTED: INJECTION_VERSION}
+    size = sum(len(key.encode()) + len(value.encode()) for key, value in mark.items())
+    if size > _MAX_ANNOTATIONS:
+        raise ValueError(
+            f"annotations would have {size} bytes with Grovekeeper's own; {_MAX_ANNOTATIONS} are allowed: "
+            "make those of the clique, or of whatever else annotates the pod, smaller"
+        )
 
 
 def _gate(spec: raw.Object) -> list[raw.PatchOp]:

@@ -51,7 +51,7 @@ def bundle(state: State) -> bytes:
 def fresh(hosts: Sequence[str], now: datetime) -> State:
     """Return a new authority and a leaf for these host names and addresses."""
     authority = _authority(now)
-    return State(authority, _leaf(authority, hosts, now))
+    return State(authority, leaf(authority, hosts, now))
 
 
 def step(state: State | None, hosts: Sequence[str], now: datetime) -> State:
@@ -60,12 +60,12 @@ def step(state: State | None, hosts: Sequence[str], now: datetime) -> State:
         return fresh(hosts, now)
     if state.next_authority is not None and state.next_published is not None:
         if now - state.next_published >= SPREAD_TIME:
-            return State(state.next_authority, _leaf(state.next_authority, hosts, now))
+            return State(state.next_authority, leaf(state.next_authority, hosts, now))
         return state
     if _expiry(state.authority) - now < CA_RENEW and state.next_authority is None:
         return replace(state, next_authority=_authority(now), next_published=now)
     if _expiry(state.leaf) - now < LEAF_RENEW:
-        return replace(state, leaf=_leaf(state.authority, hosts, now))
+        return replace(state, leaf=leaf(state.authority, hosts, now))
     return state
 
 
@@ -78,9 +78,36 @@ def usable(state: State, hosts: Sequence[str], now: datetime) -> bool:
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         covered = {str(name.value) for name in names}
         matches = _public(state.leaf.key) == leaf.public_key()
+        # A Secret that cert-manager has written into holds its authority beside our key.
+        matches = matches and _public(state.authority.key) == authority.public_key()
     except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
         return False
     return matches and set(hosts) <= covered and leaf.not_valid_after_utc > now
+
+
+def trusted(chain: bytes, bundle: bytes) -> bool:
+    """Return whether a PEM chain (leaf first) leads to a certificate of a PEM bundle; dates are not looked at."""
+    try:
+        current, *between = x509.load_pem_x509_certificates(chain)
+        anchors = x509.load_pem_x509_certificates(bundle)
+    except ValueError:
+        return False
+    for _ in range(len(between) + 1):
+        if current in anchors or any(_issued(current, anchor) for anchor in anchors):
+            return True
+        above = next((other for other in between if other != current and _issued(current, other)), None)
+        if above is None:
+            return False
+        current = above
+    return False
+
+
+def _issued(certificate: x509.Certificate, by: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(by)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
 
 
 def leaf_expiry(certificate: bytes) -> datetime:
@@ -97,7 +124,10 @@ def problem(certificate: bytes, key: bytes, now: datetime) -> str | None:
     except (ValueError, TypeError) as error:
         return f"tls.crt or tls.key is not PEM ({error}): check the Secret that is mounted"
     if leaf.not_valid_after_utc <= now:
-        return f"the certificate ended at {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC: renew it"
+        how = "renew it; where cert-manager does so, kubectl describe certificate says why it has not"
+        return f"the certificate ended at {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC: {how}"
+    if leaf.not_valid_before_utc > now:
+        return f"the certificate begins only at {leaf.not_valid_before_utc:%Y-%m-%d %H:%M} UTC: check the clocks"
     return None
 
 
@@ -121,7 +151,8 @@ def _authority(now: datetime) -> Pair:
     return _pair(builder, key, key)
 
 
-def _leaf(authority: Pair, hosts: Sequence[str], now: datetime) -> Pair:
+def leaf(authority: Pair, hosts: Sequence[str], now: datetime) -> Pair:
+    """Return a leaf of an authority for these host names and addresses."""
     issuer = x509.load_pem_x509_certificate(authority.certificate)
     signer = serialization.load_pem_private_key(authority.key, None)
     if not isinstance(signer, ec.EllipticCurvePrivateKey):

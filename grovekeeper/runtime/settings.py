@@ -30,7 +30,8 @@ class Webhook(_Part):
     service_name: str = "grovekeeper-webhook"
     secret_name: str = "grovekeeper-webhook-cert"  # noqa: S105 - a name
     configuration_name: str = "grovekeeper"
-    shutdown_delay: float = 5.0
+    shutdown_delay: float = 10.0
+    """How long to go on answering after SIGTERM: that we are gone reaches API servers late."""
     url: str | None = None
     """Where the API server reaches us if not through the Service: a host outside the cluster (tests, demo)."""
 

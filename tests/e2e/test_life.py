@@ -155,4 +155,4 @@ def test_a_managed_child_cannot_be_changed_by_hand_and_immutable_fields_say_so(w
     code, text = refused(lambda: world.apply(obj))
     assert code == 403
     assert "spec.template.cliques[0].spec.minAvailable" in text
-    assert "immutable" in text
+    assert "cannot be changed" in text

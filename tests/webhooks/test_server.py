@@ -1,197 +1,174 @@
-"""The admission server over TLS, with the cases of the admission checklist that touch it (numbers in the names)."""
+"""The admission server on the wire: what is no review, limits, metrics, the way down."""
 
 import asyncio
-import base64
-import io
 import json
 import ssl
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-import aiohttp
-import jsonpatch
 import pytest
+from prometheus_client import REGISTRY
 
-from grovekeeper.api import names
-from grovekeeper.expand import parse, pods, whole
-from grovekeeper.runtime import certificates
-from grovekeeper.webhooks.certificates import context
-from grovekeeper.webhooks.server import Server
-from grovekeeper.webhooks.state import State
+from grovekeeper.webhooks import server as module
+from grovekeeper.webhooks.validate import podgangset as validate_set
 from tests.builders import clique, podgangset
-
-Post = Any
-
-
-@pytest.fixture
-async def post(tmp_path: Path) -> AsyncIterator[Post]:
-    """Send a body to a path; return HTTP status and decoded answer."""
-    made = certificates.fresh(["127.0.0.1"], datetime.now(UTC))
-    (tmp_path / "tls.crt").write_bytes(made.leaf.certificate)
-    (tmp_path / "tls.key").write_bytes(made.leaf.key)
-    tls = context()
-    tls.load_cert_chain(tmp_path / "tls.crt", tmp_path / "tls.key")
-    state = State(pods.Settings("gate:1"), "system:serviceaccount:gk:grovekeeper")
-    state.find_set = lambda _namespace, name: {"kind": "PodGangSet", "metadata": {}} if name == "demo" else None
-    server = Server(state)
-    port = await server.listen("127.0.0.1", 0, tls)
-    trusted = ssl.create_default_context(cadata=made.authority.certificate.decode())
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusted)) as session:
-
-        async def send(
-            path: str, body: Any, content: str = "application/json", method: str = "POST"
-        ) -> tuple[int, Any]:
-            data = io.BytesIO(body if isinstance(body, bytes) else json.dumps(body).encode())
-            url = f"https://127.0.0.1:{port}{path}"
-            async with session.request(method, url, data=data, headers={"Content-Type": content}) as answer:
-                text = await answer.text()
-                return answer.status, json.loads(text) if text.startswith("{") else text
-
-        send.server = server  # type: ignore[attr-defined]
-        yield send
-    await server.stop(0)
-
-
-def review(obj: Any = None, old: Any = None, operation: str = "CREATE", **more: Any) -> dict[str, Any]:
-    given = obj or old or {}
-    kind = {"group": "", "version": "v1", "kind": given.get("kind", "Pod")}
-    request = {
-        "uid": "u1",
-        "operation": operation,
-        "kind": kind,
-        "object": obj,
-        "oldObject": old,
-        "namespace": "default",
-    }
-    resource = {"group": "", "version": "v1", "resource": f"{kind['kind'].lower()}s"}
-    user = {"username": "somebody", "groups": []}
-    return {
-        "apiVersion": "admission.k8s.io/v1",
-        "kind": "AdmissionReview",
-        "request": {"resource": resource, "userInfo": user, **request, **more},
-    }
-
-
-def gang_pod() -> dict[str, Any]:
-    obj = podgangset(clique("a"))
-    found = whole.objects(obj, pods.Settings("gate:1"), lambda o, _operations: o)
-    return next(each for each in found if each["kind"] == "Pod")
-
-
-def applied(obj: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
-    patch = json.loads(base64.b64decode(answer["response"]["patch"]))
-    result: dict[str, Any] = jsonpatch.apply_patch(obj, patch)
-    return result
-
-
-async def test_case_1_and_2_a_set_gets_its_defaults_once(post: Post) -> None:
-    obj = podgangset(clique("a", None))
-    _status, answer = await post("/webhooks/default-podgangset", review(obj))
-    filled = applied(obj, answer)
-    _status, again = await post("/webhooks/default-podgangset", review(filled))
-    assert again["response"] == {"uid": "u1", "allowed": True}
-
-
-async def test_case_4_6_and_22_a_pod_without_labels_or_name_is_patched_validly(post: Post) -> None:
-    pod = gang_pod()
-    pod["metadata"]["labels"] = None
-    del pod["metadata"]["labels"]
-    _status, answer = await post("/webhooks/mutate-pod", review(pod))
-    done = applied(pod, answer)
-    assert done["metadata"]["labels"][names.LABEL_PODGANG] == "demo-0"
-    assert done["spec"]["hostname"] == "demo-0-a-0"
-
-
-async def test_case_7_a_dry_run_is_answered_alike(post: Post) -> None:
-    pod = gang_pod()
-    real = await post("/webhooks/mutate-pod", review(pod))
-    dry = await post("/webhooks/mutate-pod", review(pod, dryRun=True))
-    assert real == dry
-
-
-async def test_case_8_and_9_refusals_are_403_with_causes(post: Post) -> None:
-    _status, answer = await post("/webhooks/validate-podgangset", review(podgangset(clique("A.b"))))
-    status = answer["response"]["status"]
-    assert (answer["response"]["allowed"], status["code"], status["reason"]) == (False, 403, "Forbidden")
-    assert status["details"]["causes"][0]["field"] == "spec.template.cliques[0].name"
-
-
-async def test_case_12_a_delete_without_object_passes_without_a_patch(post: Post) -> None:
-    for path in ("/webhooks/mutate-pod", "/webhooks/default-podgangset", "/webhooks/validate-podgangset"):
-        _status, answer = await post(path, review(None, gang_pod(), "DELETE"))
-        assert answer["response"] == {"uid": "u1", "allowed": True}
-
-
-@pytest.mark.parametrize("sub", ["ephemeralcontainers", "resize", "binding", "eviction"])
-async def test_case_16_17_and_19_subresources_and_updates_of_pods_are_left_alone(post: Post, sub: str) -> None:
-    _status, answer = await post("/webhooks/mutate-pod", review(gang_pod(), gang_pod(), "UPDATE", subResource=sub))
-    assert "patch" not in answer["response"]
+from tests.webhooks.conftest import Post
+from tests.webhooks.reviews import POD, VALIDATE, created_pod, review
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"null", b"[]", b"\xff\xfe", b'{"kind":"Pod"}'])
-async def test_case_28_what_is_no_review_is_a_400_without_a_traceback(post: Post, body: bytes) -> None:
-    status, text = await post("/webhooks/mutate-pod", body)
+async def test_what_is_no_review_is_a_400_without_a_traceback(post: Post, body: bytes) -> None:
+    status, text = await post(POD, body)
     assert status == 400
     assert "Traceback" not in str(text)
-
-
-async def test_case_29_control_characters_do_not_come_back(post: Post) -> None:
-    obj = podgangset(clique("a\r\nb\x00"))
-    _status, answer = await post("/webhooks/validate-podgangset", review(obj))
-    assert not set(answer["response"]["status"]["message"]) & {"\r", "\n", "\x00"}
+    assert (await post(POD, review(created_pod())))[0] == 200
 
 
 @pytest.mark.parametrize("version", ["admission.k8s.io/v1beta1", "v2"])
-async def test_case_31_and_32_other_versions_and_missing_uids_are_refused(post: Post, version: str) -> None:
-    body = {**review(gang_pod()), "apiVersion": version}
-    assert (await post("/webhooks/mutate-pod", body))[0] == 400
-    body = review(gang_pod(), uid="")
-    assert (await post("/webhooks/mutate-pod", body))[0] == 400
+async def test_other_versions_are_refused_with_the_one_that_is_answered(post: Post, version: str) -> None:
+    status, text = await post(POD, {**review(created_pod()), "apiVersion": version})
+    assert (status, "admission.k8s.io/v1" in text) == (400, True)
 
 
-async def test_case_33_and_34_content_types_methods_and_paths(post: Post) -> None:
-    body = review(gang_pod())
-    assert (await post("/webhooks/mutate-pod", body, "text/plain"))[0] == 415
-    assert (await post("/webhooks/mutate-pod", body, "application/json; charset=utf-8"))[0] == 200
-    assert (await post("/webhooks/mutate-pod", body, method="PUT"))[0] == 405
+@pytest.mark.parametrize("uid", ["", None, 5])
+async def test_a_uid_is_never_made_up(post: Post, uid: Any) -> None:
+    assert (await post(POD, review(created_pod(), uid=uid)))[0] == 400
+
+
+async def test_of_duplicate_keys_the_last_counts_as_in_the_api_server(post: Post) -> None:
+    text = json.dumps(review(created_pod())).replace('"uid": "u1"', '"uid": "u0", "uid": "u1"', 1)
+    _status, answer = await post(POD, text.encode())
+    assert answer["response"]["uid"] == "u1"
+
+
+async def test_content_types_methods_and_paths(post: Post) -> None:
+    body = review(created_pod())
+    assert (await post(POD, body, "text/plain"))[0] == 415
+    assert (await post(POD, body, "application/json; charset=utf-8"))[0] == 200
+    assert (await post(POD, body, method="PUT"))[0] == 405
+    assert (await post(POD, b"", method="HEAD"))[0] == 405
     assert (await post("/nowhere", body))[0] == 404
 
 
-async def test_case_25_a_body_beyond_eight_mebibytes_is_refused_and_the_server_lives_on(post: Post) -> None:
-    assert (await post("/webhooks/mutate-pod", b" " * (8 * 1024 * 1024 + 1)))[0] == 413
-    assert (await post("/webhooks/mutate-pod", review(gang_pod())))[0] == 200
+async def test_a_body_beyond_eight_mebibytes_is_refused_and_the_server_lives_on(post: Post) -> None:
+    assert (await post(POD, b" " * (8 * 1024 * 1024 + 1)))[0] == 413
+    assert (await post(POD, review(created_pod())))[0] == 200
 
 
-async def test_case_37_requests_in_flight_are_answered_on_the_way_down(post: Post) -> None:
-    bodies = [post("/webhooks/mutate-pod", review(gang_pod())) for _ in range(50)]
-    stopping = asyncio.ensure_future(post.server.stop(0.3))
-    answers = await asyncio.gather(*bodies)
-    await stopping
-    assert {status for status, _answer in answers} == {200}
+async def test_a_review_of_six_mebibytes_is_answered_within_a_second(post: Post) -> None:
+    obj = podgangset(clique("a", podSpec={"containers": [{"name": "c", "image": "i", "args": ["x" * 3_000_000]}]}))
+    begin = asyncio.get_running_loop().time()
+    response = await post.response(VALIDATE, review(obj, {**obj, "metadata": {"name": "demo"}}, "UPDATE"))
+    assert response["allowed"]
+    assert asyncio.get_running_loop().time() - begin < 1
 
 
-@pytest.mark.parametrize(
-    ("user", "groups", "operation", "part_of", "want"),
-    [
-        ("somebody", [], "UPDATE", "demo", False),
-        ("system:serviceaccount:gk:grovekeeper", [], "UPDATE", "demo", True),
-        ("system:serviceaccount:kube-system:generic-garbage-collector", [], "DELETE", "demo", True),
-        ("system:node:n1", ["system:nodes"], "UPDATE", "demo", True),
-        ("somebody", [], "DELETE", "demo", False),
-        ("somebody", [], "UPDATE", "gone", True),
-    ],
-)
-async def test_managed_children_are_protected(
-    post: Post, user: str, groups: list[str], operation: str, part_of: str, want: bool
+@pytest.mark.parametrize("head", ["HTTP/1.1\r\nTransfer-Encoding: chunked", "HTTP/1.0\r\nContent-Length: {length}"])
+async def test_chunked_bodies_and_old_clients_are_answered(post: Post, head: str) -> None:
+    body = json.dumps(review(created_pod())).encode()
+    sent = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body) if "chunked" in head else body
+    answer = await raw_request(post, head.format(length=len(body)), sent)
+    assert answer.split(b"\r\n")[0].split()[1] == b"200"
+    assert b'"allowed":true' in answer
+
+
+async def test_a_client_that_waits_for_the_word_to_go_on_gets_it(post: Post) -> None:
+    body = json.dumps(review(created_pod())).encode()
+    head = f"HTTP/1.1\r\nContent-Length: {len(body)}\r\nExpect: 100-continue"
+    assert (await raw_request(post, head, b"")).startswith(b"HTTP/1.1 100 Continue\r\n\r\n")
+    answer = await raw_request(post, head, body)
+    assert b'"allowed":true' in answer
+
+
+async def test_a_connection_is_used_again_and_again(post: Post) -> None:
+    body = review(created_pod())
+    for _ in range(500):
+        assert (await post(POD, body))[0] == 200
+    assert value("controller_runtime_webhook_requests_in_flight", webhook=POD) == 0
+
+
+async def test_a_body_that_does_not_come_is_given_up(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BODY_SECONDS", 0.05)
+    answer = await raw_request(post, "HTTP/1.1\r\nContent-Length: 100", b"{")
+    assert b" 408 " in answer.split(b"\r\n")[0]
+
+
+async def test_a_fault_of_ours_is_an_answer_with_the_uid_and_counts_as_a_panic(
+    post: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    child = {"kind": "PodClique", "metadata": {"name": "c", "labels": {names.LABEL_PART_OF: part_of}}}
-    body = review(None if operation == "DELETE" else child, child, operation)
-    body["request"]["userInfo"] = {"username": user, "groups": groups}
-    _status, answer = await post("/webhooks/authorizer-webhook", body)
-    assert answer["response"]["allowed"] is want
+    def broken(*_arguments: object) -> None:
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(validate_set.podgangset, "validate", broken)
+    before = value("controller_runtime_webhook_panics_total")
+    status, answer = await post(VALIDATE, review(podgangset(clique("a"))))
+    response = answer["response"]
+    assert (status, response["uid"], response["allowed"], response["status"]["code"]) == (200, "u1", False, 500)
+    assert "boom" not in str(answer)
+    assert value("controller_runtime_webhook_panics_total") == before + 1
 
 
-def test_a_workload_parses_what_the_webhook_leaves() -> None:
-    assert parse.workload(podgangset(clique("a"))).replicas == 1
+async def test_the_metrics_have_the_names_that_people_know(post: Post) -> None:
+    ok = {"webhook": VALIDATE, "code": "200"}
+    before = (
+        value("controller_runtime_webhook_requests_total", **ok),
+        value("grovekeeper_admission_denied_total", webhook=VALIDATE),
+    )
+    await post(VALIDATE, review(podgangset(clique("a"))))
+    await post(VALIDATE, review(podgangset(clique("A"))))
+    await post(VALIDATE, b"{")
+    assert value("controller_runtime_webhook_requests_total", **ok) == before[0] + 2
+    assert value("controller_runtime_webhook_requests_total", webhook=VALIDATE, code="400") >= 1
+    assert value("controller_runtime_webhook_requests_total", webhook=VALIDATE, code="500") >= 0
+    assert value("grovekeeper_admission_denied_total", webhook=VALIDATE) == before[1] + 1
+    assert value("controller_runtime_webhook_latency_seconds_count", webhook=VALIDATE) >= 3
+
+
+async def test_requests_in_flight_are_answered_on_the_way_down(post: Post) -> None:
+    """One that has begun before the listener closes, and whose body comes only after."""
+    body = json.dumps(review(created_pod())).encode()
+    reader, writer = await asyncio.open_connection("127.0.0.1", post.port, ssl=post.trusted)
+    writer.write(request_head(f"HTTP/1.1\r\nContent-Length: {len(body)}") + body[:10])
+    await writer.drain()
+    others = [post(POD, review(created_pod())) for _ in range(50)]
+    stopping = asyncio.ensure_future(post.server.stop(0.2))
+    answers = await asyncio.gather(*others)
+    assert {status for status, _answer in answers} == {200}
+    await asyncio.sleep(0.3)
+    assert not post.server.listening
+    assert not stopping.done()
+    writer.write(body[10:])
+    answer = await asyncio.wait_for(reader.read(), 2)
+    assert b'"allowed":true' in answer
+    assert b"Connection: close" in answer
+    writer.close()
+    await stopping
+    with pytest.raises(OSError, match=r"refused|Connect"):
+        await asyncio.open_connection("127.0.0.1", post.port, ssl=post.trusted)
+
+
+def request_head(head: str) -> bytes:
+    version, _, rest = head.partition("\r\n")
+    return f"POST {POD} {version}\r\nHost: x\r\nContent-Type: application/json\r\n{rest}\r\n\r\n".encode()
+
+
+async def raw_request(post: Post, head: str, body: bytes) -> bytes:
+    """Send bytes as they are and return what has come after a moment of silence."""
+    tls: ssl.SSLContext = post.trusted
+    reader, writer = await asyncio.open_connection("127.0.0.1", post.port, ssl=tls)
+    writer.write(request_head(head) + body)
+    await writer.drain()
+    received = b""
+    while True:
+        try:
+            part = await asyncio.wait_for(reader.read(65536), 0.3)
+        except TimeoutError:
+            break
+        if not part:
+            break
+        received += part
+    writer.close()
+    return received
+
+
+def value(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0

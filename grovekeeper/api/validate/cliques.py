@@ -59,6 +59,14 @@ def _pod_spec(found: verdict.Verdict, path: str, spec: raw.Object) -> None:
     if spec.get("topologySpreadConstraints"):
         text = "a pinned pod would not honour them: use topologyConstraint of the set, group or clique"
         found.fault(f"{path}.topologySpreadConstraints", "Forbidden", text)
+    if spec.get("ephemeralContainers"):
+        text = "pods cannot be created with them: use kubectl debug on a pod that runs"
+        found.fault(f"{path}.ephemeralContainers", "Forbidden", text)
+    for field in ("hostname", "subdomain"):
+        if spec.get(field):
+            found.warnings.append(
+                f"{path}.{field} has no effect: Grovekeeper gives every pod its own, for the Services"
+            )
     for field in ("initContainers", "containers"):
         for position, container in enumerate(spec.get(field) or ()):
             place = f"{path}.{field}[{position}]"

@@ -1,8 +1,8 @@
 """Validation of PodGangSet and PodCliqueSet: a new and an old object in, a verdict out.
 
 Source of the rules: Grove's admission, with its faults put right (indexed paths; names that work as hostnames and
-Services; collisions; empty cliques; cycles named as a path). An update that leaves spec as it was, or of an object
-that is being deleted, is always allowed.
+Services; collisions; empty cliques; cycles named as a path). An update that leaves spec as it was (with a warning
+where it would not be accepted any more), or of an object that is being deleted, is always allowed.
 """
 
 from collections import Counter
@@ -27,9 +27,21 @@ _T = "spec.template"
 
 def validate(new: raw.Object, old: raw.Object | None, context: verdict.Context) -> verdict.Verdict:
     """Return faults and warnings of a create (`old` is None) or an update."""
+    if old is None:
+        return _judged(new, None, context)
+    if new["metadata"].get("deletionTimestamp"):
+        return verdict.Verdict()
+    if new.get("spec") == old.get("spec"):
+        # What was let in once stays in, else its labels and finalizers could not be changed; it is only said.
+        stale = _judged(new, None, context, stored=True)
+        return verdict.Verdict(warnings=[f"not accepted today: {error.text()}" for error in stale.errors])
+    return _judged(new, old, context)
+
+
+def _judged(
+    new: raw.Object, old: raw.Object | None, context: verdict.Context, *, stored: bool = False
+) -> verdict.Verdict:
     found = verdict.Verdict()
-    if old is not None and (new["metadata"].get("deletionTimestamp") or new.get("spec") == old.get("spec")):
-        return found
     spec = new.get("spec") or {}
     template = spec.get("template") or {}
     listed = template.get("cliques") or []
@@ -48,7 +60,7 @@ def validate(new: raw.Object, old: raw.Object | None, context: verdict.Context) 
     groups.check(found, f"{_T}.podCliqueScalingGroups", group_list, listed)
     startup.check(found, template)
     naming.check(found, new, listed, group_list)
-    topology.check_constraints(found, template, context, created=old is None)
+    topology.check_constraints(found, template, context, created=old is None and not stored)
     unsupported.check(found, new, context)
     if old is not None:
         update.check(found, new, old)

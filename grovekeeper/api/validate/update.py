@@ -6,7 +6,8 @@ from grovekeeper.api import names, raw
 from grovekeeper.api.validate import verdict
 
 _T = "spec.template"
-_HOW = "is immutable: to change it, create a set under another name and delete this one"
+# Never "immutable": with `force`, Flux takes that word as leave to delete the set and create it again.
+_HOW = "cannot be changed: create a set under another name and delete this one"
 _CLIQUE_FIELDS = ("roleName", "minAvailable", "startsAfter")
 _GROUP_FIELDS = ("cliqueNames", "minAvailable", "resourceSharing")
 
