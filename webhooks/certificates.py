@@ -91,9 +91,12 @@ class Keeper:
     async def _from_files(self) -> None:
         folder = self.settings.webhook.cert_dir
         certificate, key = _read(folder / "tls.crt"), _read(folder / "tls.key")
-        self.trouble = certificates.problem(certificate, key, self.clock.now())
+        self.trouble = certificates.mismatch(certificate, key)
         if self.trouble is None:
-            self._load(certificate, key)
+            self.trouble = certificates.out_of_date(certificate, self.clock.now())
+            # One that has ended is better than none: the API server's word about it is the clearer one.
+            if self.trouble is None or not self._loaded:
+                self._load(certificate, key)
         if self._loaded:
             self.untrusted = await self._distrust()
 

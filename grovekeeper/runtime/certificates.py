@@ -115,14 +115,19 @@ def leaf_expiry(certificate: bytes) -> datetime:
     return x509.load_pem_x509_certificate(certificate).not_valid_after_utc
 
 
-def problem(certificate: bytes, key: bytes, now: datetime) -> str | None:
-    """Return why a pair given from outside cannot serve, as a sentence, or None."""
+def mismatch(certificate: bytes, key: bytes) -> str | None:
+    """Return why a pair given from outside is no pair, as a sentence, or None."""
     try:
-        leaf = x509.load_pem_x509_certificate(certificate)
-        if _public(key) != leaf.public_key():
+        if _public(key) != x509.load_pem_x509_certificate(certificate).public_key():
             return "tls.crt and tls.key do not belong together: wait for the second file, or renew the certificate"
     except (ValueError, TypeError) as error:
         return f"tls.crt or tls.key is not PEM ({error}): check the Secret that is mounted"
+    return None
+
+
+def out_of_date(certificate: bytes, now: datetime) -> str | None:
+    """Return why a PEM certificate is not valid at this time, as a sentence, or None."""
+    leaf = x509.load_pem_x509_certificate(certificate)
     if leaf.not_valid_after_utc <= now:
         how = "renew it; where cert-manager does so, kubectl describe certificate says why it has not"
         return f"the certificate ended at {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC: {how}"

@@ -30,12 +30,7 @@ def main() -> int:
     parser.add_argument("--replicas", type=int, default=500)
     replicas = parser.parse_args().replicas
     with ControlPlane() as plane:
-        offered = {"cpu": "64", "memory": "256Gi", "pods": "110"}
-        for index in range(100):
-            labels = {"kubernetes.io/hostname": f"node-{index:03}"}
-            node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": f"node-{index:03}", "labels": labels}}
-            plane.request("POST", "/api/v1/nodes", {**node, "status": {"allocatable": offered, "capacity": offered}})
-        time.sleep(3)
+        add_nodes(plane)
         floor = _floor(plane, replicas)
         print(f"floor: {replicas} ReplicaSets of 2: created {floor[0]:.1f} s, ready {floor[1]:.1f} s", flush=True)
         with Installation(plane, rendered=rendered()) as installation:
@@ -43,17 +38,27 @@ def main() -> int:
             return _judge(replicas, floor, ours, cpu, memory, calls, plane)
 
 
+def add_nodes(plane: ControlPlane) -> None:
+    """Add 100 nodes, and let kwok take them over."""
+    offered = {"cpu": "64", "memory": "256Gi", "pods": "110"}
+    for index in range(100):
+        labels = {"kubernetes.io/hostname": f"node-{index:03}"}
+        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": f"node-{index:03}", "labels": labels}}
+        plane.request("POST", "/api/v1/nodes", {**node, "status": {"allocatable": offered, "capacity": offered}})
+    time.sleep(3)
+
+
 def _floor(plane: ControlPlane, replicas: int) -> tuple[float, float]:
     path = "/apis/apps/v1/namespaces/default/replicasets"
     begin = time.monotonic()
     for index in range(replicas):
         labels = {"app": f"floor-{index}", "floor": "true"}
-        template = {"metadata": {"labels": labels}, "spec": _pod_spec()}
+        template = {"metadata": {"labels": labels}, "spec": pod_spec()}
         spec = {"replicas": 2, "selector": {"matchLabels": labels}, "template": template}
         plane.request("POST", path, {"metadata": {"name": f"floor-{index}", "labels": labels}, "spec": spec})
-    result = _watch(plane, "floor=true", replicas * 2, begin)
+    result = watch(plane, "floor=true", replicas * 2, begin)
     plane.request("DELETE", f"{path}?labelSelector=floor%3Dtrue", {"propagationPolicy": "Background"})
-    _until(lambda: not _pods(plane, "floor=true"), "the floor's pods to go", 120)
+    until(lambda: not _pods(plane, "floor=true"), "the floor's pods to go", 120)
     return result
 
 
@@ -65,7 +70,7 @@ def _ours(
     counted = _calls(installation)
     clique = {
         "name": "worker",
-        "spec": {"roleName": "worker", "replicas": 2, "minAvailable": 2, "podSpec": _pod_spec()},
+        "spec": {"roleName": "worker", "replicas": 2, "minAvailable": 2, "podSpec": pod_spec()},
     }
     obj = {
         "apiVersion": "grove.io/v1alpha1",
@@ -76,11 +81,11 @@ def _ours(
     begin = time.monotonic()
     plane.request("POST", "/apis/grove.io/v1alpha1/namespaces/default/podgangsets", obj)
     selector = "app.kubernetes.io%2Fpart-of%3Dbench"
-    result = _watch(plane, selector, replicas * 2, begin, installation)
+    result = watch(plane, selector, replicas * 2, begin, installation)
     at_ready = _calls(installation) - counted
     path = "/apis/grove.io/v1alpha1/namespaces/default/podgangsets/bench"
     available = lambda: plane.request("GET", path)["status"].get("availableReplicas") == replicas  # type: ignore[attr-defined]  # noqa: E731
-    _until(available, "the set to say that all replicas are available", 60)
+    until(available, "the set to say that all replicas are available", 60)
     print(f"ours: the set says so after {time.monotonic() - begin:.1f} s", flush=True)
     time.sleep(5)  # late status writes belong to the bill
     cpu = {name: cpu_seconds(pid) - before[name] for name, pid in processes.items()}
@@ -141,9 +146,10 @@ def _calls(installation: Installation) -> Counter[tuple[str, str]]:
     return result
 
 
-def _watch(
+def watch(
     plane: ControlPlane, selector: str, pods: int, begin: float, installation: Installation | None = None
 ) -> tuple[float, float]:
+    """Return the seconds until this many pods exist, and until all are ready; RuntimeError after seven minutes."""
     created = 0.0
     deadline = time.monotonic() + 420
     while time.monotonic() < deadline:
@@ -169,7 +175,8 @@ def _ready(pod: dict[str, Any]) -> bool:
     return any(entry["type"] == "Ready" and entry["status"] == "True" for entry in conditions)
 
 
-def _until(check: Callable[[], object], what: str, seconds: float) -> None:
+def until(check: Callable[[], object], what: str, seconds: float) -> None:
+    """Poll until the check holds; RuntimeError with what was waited for."""
     deadline = time.monotonic() + seconds
     while not check():
         if time.monotonic() > deadline:
@@ -177,7 +184,8 @@ def _until(check: Callable[[], object], what: str, seconds: float) -> None:
         time.sleep(0.5)
 
 
-def _pod_spec() -> dict[str, Any]:
+def pod_spec() -> dict[str, Any]:
+    """Return the smallest pod there is."""
     return {
         "containers": [{"name": "main", "image": "example.com/app:1", "resources": {"requests": {"memory": "1Mi"}}}]
     }

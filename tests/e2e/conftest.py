@@ -44,10 +44,11 @@ def installed(request: pytest.FixtureRequest) -> Iterator[tuple[Any, Installatio
         yield plane, stack.enter_context(Installation(plane, rendered=rendered()))
 
 
-def rendered() -> list[dict[str, Any]]:
-    """Return what `helm template` makes of the chart."""
+def rendered(*values: str) -> list[dict[str, Any]]:
+    """Return what `helm template` makes of the chart, with values as `--set` takes them."""
     helm = str(binaries.ensure("helm"))
     command = [helm, "template", "grovekeeper", "charts/grovekeeper", "--namespace", NAMESPACE]
+    command += [part for value in values for part in ("--set", value)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return [obj for obj in YAML(typ="safe").load_all(done.stdout) if obj]
 

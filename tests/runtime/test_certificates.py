@@ -37,7 +37,10 @@ def test_a_new_authority_is_published_beside_the_old_before_its_leaf_serves() ->
 
 def test_a_pair_that_does_not_belong_together_or_is_over_is_not_used() -> None:
     one, other = certificates.fresh(HOSTS, START), certificates.fresh(HOSTS, START)
-    assert "belong together" in str(certificates.problem(one.leaf.certificate, other.leaf.key, START))
-    assert "ended" in str(certificates.problem(one.leaf.certificate, one.leaf.key, START + timedelta(days=100)))
-    assert certificates.problem(one.leaf.certificate, one.leaf.key, START) is None
+    assert "belong together" in str(certificates.mismatch(one.leaf.certificate, other.leaf.key))
+    assert "not PEM" in str(certificates.mismatch(b"", one.leaf.key))
+    assert "ended" in str(certificates.out_of_date(one.leaf.certificate, START + timedelta(days=100)))
+    assert "begins only at" in str(certificates.out_of_date(one.leaf.certificate, START - timedelta(days=1)))
+    assert certificates.mismatch(one.leaf.certificate, one.leaf.key) is None
+    assert certificates.out_of_date(one.leaf.certificate, START) is None
     assert certificates.step(one, ["other.host"], START) is not one

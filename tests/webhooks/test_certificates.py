@@ -11,8 +11,6 @@ from typing import Any, cast
 
 import jsonpatch
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from grovekeeper.kube import errors
 from grovekeeper.kube.client import Client
@@ -238,31 +236,26 @@ async def test_files_are_read_again_when_they_change_and_half_a_pair_is_never_lo
     assert cluster.writes == 0
 
 
-async def test_an_expired_file_is_a_sentence_with_the_next_step(tmp_path: Path) -> None:
+@pytest.mark.parametrize("days", [[0, 91], [91]], ids=["while serving", "from the start"])
+async def test_an_expired_file_is_a_sentence_with_the_next_step(tmp_path: Path, days: list[int]) -> None:
     cluster, clock = Cluster(), Moved()
     made = certificates.fresh([HOST], START)
     write_pair(tmp_path, made.leaf)
     cluster.inject(made.authority.certificate)
     ours = keeper(cluster, clock, cert_mode="files", cert_dir=tmp_path)
-    await ours.step()
-    clock.days = 91
-    await ours.step()
+    for clock.days in days:
+        await ours.step()
     assert "the certificate ended at" in str(ours.problem)
     assert "kubectl describe certificate" in str(ours.problem)
 
 
-async def test_rsa_keys_in_the_old_form_and_chains_are_accepted(tmp_path: Path) -> None:
-    """cert-manager writes RSA keys as PKCS#1 and puts intermediates behind the leaf."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    text = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
-    )
-    assert certificates.problem(b"no", text, START) is not None
-    root, other = certificates.fresh([HOST], START), certificates.fresh([HOST], START)
-    assert certificates.trusted(root.leaf.certificate, root.authority.certificate)
-    assert certificates.trusted(root.leaf.certificate, root.leaf.certificate)
-    assert not certificates.trusted(root.leaf.certificate, other.authority.certificate)
-    assert not certificates.trusted(root.leaf.certificate, b"")
+def test_trust_follows_the_chain_to_the_bundle() -> None:
+    one, other = certificates.fresh([HOST], START), certificates.fresh([HOST], START)
+    assert certificates.trusted(one.leaf.certificate, other.authority.certificate + one.authority.certificate)
+    assert certificates.trusted(one.leaf.certificate + one.authority.certificate, one.authority.certificate)
+    assert certificates.trusted(one.leaf.certificate, one.leaf.certificate)
+    assert not certificates.trusted(one.leaf.certificate, other.authority.certificate)
+    assert not certificates.trusted(one.leaf.certificate, b"")
 
 
 async def test_back_from_cert_manager_its_secret_is_made_ours_again() -> None:

@@ -1,0 +1,175 @@
+"""The webhook's certificate on a cluster: made by itself, given by cert-manager, renewed, taken back, expired.
+
+cert-manager itself does not run here. The test plays its part: it writes the Secret and its files as the kubelet
+mounts them, and the caBundle as the cainjector does.
+"""
+
+import json
+import os
+import ssl
+import urllib.error
+import urllib.request
+from base64 import b64decode, b64encode
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from grovekeeper.embedded.installation import NAMESPACE
+from grovekeeper.runtime import certificates
+from tests.e2e.conftest import rendered
+from tests.e2e.world import MERGE, Object, World, refused
+
+HOSTS = ["127.0.0.1", f"grovekeeper-webhook.{NAMESPACE}.svc"]
+SECRET = f"/api/v1/namespaces/{NAMESPACE}/secrets/grovekeeper-webhook-cert"
+HOOKS = "/apis/admissionregistration.k8s.io/v1/"
+CONFIGURATIONS = ("mutatingwebhookconfigurations/grovekeeper", "validatingwebhookconfigurations/grovekeeper")
+INJECT = "cert-manager.io/inject-ca-from"
+
+
+class CertManager:
+    """Writes what cert-manager, its cainjector and the kubelet write."""
+
+    def __init__(self, world: World, folder: Path) -> None:
+        self.world = world
+        self.folder = folder
+        self.authority = certificates.fresh(HOSTS, datetime.now(UTC)).authority
+        self._mounts = 0
+
+    def issue(self, *, days_ago: int = 0) -> bytes:
+        """Issue a leaf, store and mount it, and return it."""
+        made = certificates.leaf(self.authority, HOSTS, datetime.now(UTC) - timedelta(days=days_ago))
+        files = {"tls.crt": made.certificate, "tls.key": made.key, "ca.crt": self.authority.certificate}
+        secret = self.world.request("GET", SECRET)
+        secret["metadata"]["annotations"] = {"cert-manager.io/certificate-name": "grovekeeper-webhook"}
+        secret["data"] = {**secret["data"], **{name: b64encode(value).decode() for name, value in files.items()}}
+        self.world.request("PUT", SECRET, secret)
+        self._mount(files)
+        return made.certificate
+
+    def _mount(self, files: dict[str, bytes]) -> None:
+        """Swap all files at once, by a link, as the kubelet does."""
+        self._mounts += 1
+        fresh = self.folder / f"..{self._mounts}"
+        fresh.mkdir()
+        for name, value in files.items():
+            (fresh / name).write_bytes(value)
+            if not (self.folder / name).is_symlink():
+                (self.folder / name).symlink_to(Path("..data") / name)
+        link = self.folder / "..data_tmp"
+        link.symlink_to(fresh.name)
+        os.replace(link, self.folder / "..data")
+
+    def inject(self) -> None:
+        bundle = b64encode(self.authority.certificate).decode()
+        for path in CONFIGURATIONS:
+            live = self.world.request("GET", HOOKS + path)
+            for hook in live["webhooks"]:
+                hook["clientConfig"]["caBundle"] = bundle
+            self.world.request("PUT", HOOKS + path, live)
+
+
+@pytest.fixture
+def manager(world: World, tmp_path: Path) -> Iterator[CertManager]:
+    """cert-manager, and the webhook's own mode again afterwards."""
+    yield CertManager(world, tmp_path)
+    restart(world, cert_mode="auto")
+    world.installation.components["webhook"].wait_ready()
+    annotate(world, None)
+
+
+def restart(world: World, **webhook: str) -> None:
+    """Start the webhook again with other settings, as a changed chart value does."""
+    component = world.installation.components["webhook"]
+    component.stop()
+    component.environment.update({f"GROVEKEEPER_WEBHOOK__{key.upper()}": value for key, value in webhook.items()})
+    component.start()
+
+
+def annotate(world: World, value: str | None) -> None:
+    for path in CONFIGURATIONS:
+        world.request("PATCH", HOOKS + path, {"metadata": {"annotations": {INJECT: value}}}, MERGE)
+
+
+def served(world: World) -> str:
+    """Return the certificate that a new connection gets."""
+    port = int(world.installation.components["webhook"].environment["GROVEKEEPER_WEBHOOK__PORT"])
+    return ssl.get_server_certificate(("127.0.0.1", port), timeout=5)
+
+
+def missing(world: World) -> str:
+    """Return what readiness says of the certificate; nothing when ready."""
+    port = world.installation.components["webhook"].metrics_port
+    try:
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5).close()
+    except urllib.error.HTTPError as error:
+        return str(json.load(error)["missing"].get("certificate", ""))
+    except OSError:
+        return "no answer yet"
+    return ""
+
+
+def deploys(world: World) -> None:
+    """Deploy ten pods that are one gang, see them run, and remove them."""
+    world.apply(world.wl1())
+    world.wait_pods(10, 10, 60)
+    world.request("DELETE", world.path("podgangsets", "w"))
+    world.wait(lambda: not world.request("GET", world.path("pods", group="/api/v1"))["items"], "all pods to go", 30)
+
+
+def chart_of(world: World) -> list[Object]:
+    """Return the chart in cert-manager's mode; on the embedded cluster, which needs no Helm, nothing."""
+    if not hasattr(world.cluster, "processes"):
+        return []
+    return rendered("webhook.certMode=files", "webhook.certManager.issuerRef.name=ca", "webhook.replicas=1")
+
+
+@pytest.mark.slow
+def test_cm1_to_cert_manager_and_back_and_workloads_deploy_all_the_way(world: World, manager: CertManager) -> None:
+    world.add_nodes(10)
+    own = served(world)
+    for obj in chart_of(world):
+        if obj["kind"].endswith("WebhookConfiguration"):
+            assert obj["metadata"]["annotations"] == {INJECT: f"{NAMESPACE}/grovekeeper-webhook"}
+        if obj["kind"] == "ConfigMap":
+            assert "cert_mode: files" in obj["data"]["settings.yaml"]
+    first = manager.issue()
+    annotate(world, f"{NAMESPACE}/grovekeeper-webhook")
+    restart(world, cert_mode="files", cert_dir=str(manager.folder))
+    world.wait(lambda: "caBundle is of another authority" in missing(world), "readiness to say what is missing")
+    manager.inject()
+    world.wait(lambda: not missing(world), "the webhook to be ready")
+    assert served(world).encode().strip() == first.strip()
+    deploys(world)
+
+    process = world.installation.components["webhook"].process
+    assert process is not None
+    second = manager.issue()
+    world.wait(lambda: served(world).encode().strip() == second.strip(), "the renewed certificate", 20)
+    assert process.poll() is None
+    deploys(world)
+
+    annotate(world, None)
+    restart(world, cert_mode="auto")
+    world.installation.components["webhook"].wait_ready()
+    secret = world.request("GET", SECRET)
+    assert not [key for key in secret["metadata"].get("annotations") or {} if key.startswith("cert-manager.io/")]
+    assert served(world).encode().strip() == b64decode(secret["data"]["tls.crt"]).strip()
+    assert served(world) not in (own, first.decode(), second.decode())
+    deploys(world)
+
+
+@pytest.mark.slow
+def test_an_expired_certificate_is_said_by_readiness_and_by_what_is_refused(world: World, manager: CertManager) -> None:
+    manager.issue(days_ago=91)
+    manager.inject()
+    restart(world, cert_mode="files", cert_dir=str(manager.folder))
+    world.wait(lambda: "the certificate ended at" in missing(world), "readiness to say so")
+    assert "kubectl describe certificate" in missing(world)
+    code, text = refused(lambda: world.apply(world.wl1()))
+    assert code == 500
+    assert "expired" in text
+    manager.issue()
+    world.wait(lambda: not missing(world), "the renewed certificate", 20)
+    world.apply(world.wl1())
