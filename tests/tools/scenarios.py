@@ -17,8 +17,9 @@ GROUPS = {
     "RU": ("Rolling updates", range(7, 22)),
     "OD": ("OnDelete", range(1, 10)),
     "TAS": ("Topology", range(1, 24)),
+    "CM": ("Certificates", range(1, 2)),
 }
-_NUMBER = re.compile(r"(?:^|_)(gs|gt|so|ru|od|tas)(\d+)(?=_)")
+_NUMBER = re.compile(r"(?:^|_)(gs|gt|so|ru|od|tas|cm)(\d+)(?=_)")
 REASONS = {
     "TAS1": "needs KAI's Topology objects, which Grovekeeper does not make yet",
     "TAS18": "needs KAI's Topology objects, which Grovekeeper does not make yet",
