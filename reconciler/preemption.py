@@ -30,6 +30,7 @@ def candidates(ctx: Context) -> list[preempt.Victim]:
     """Return every gang that holds nodes. A base gang takes its scaled gangs along. O(pods of all gangs)."""
     by_gang: dict[tuple[str, str], list[raw.Object]] = {}
     on_base: dict[tuple[str, str], list[raw.Object]] = {}
+    scaled: dict[tuple[str, str], list[str]] = {}
     for live in ctx.stores.gangs.all():
         metadata = live["metadata"]
         namespace = metadata["namespace"]
@@ -38,6 +39,7 @@ def candidates(ctx: Context) -> list[preempt.Victim]:
         base = (metadata.get("labels") or {}).get(names.LABEL_BASE_PODGANG)
         if base:
             on_base.setdefault((namespace, base), []).extend(pods)
+            scaled.setdefault((namespace, base), []).append(metadata["name"])
     result = []
     for (namespace, name), pods in by_gang.items():
         if pods:
@@ -48,16 +50,22 @@ def candidates(ctx: Context) -> list[preempt.Victim]:
                     max(pod["spec"].get("priority") or 0 for pod in everyone),
                     min(str(pod["metadata"].get("creationTimestamp", "")) for pod in pods),
                     frozenset(pod["metadata"]["uid"] for pod in everyone),
+                    (name, *scaled.get((namespace, name), ())),
                 )
             )
     return result
 
 
 async def evict(ctx: Context, victims: Iterable[preempt.Victim], why: str) -> str | None:
-    """Evict all pods of the victims, or none: return why not, where a PodDisruptionBudget forbids one of them."""
+    """Evict all pods of the victims, or none: return why not, where a PodDisruptionBudget forbids one of them.
+
+    O(pods of the victims).
+    """
     chosen = list(victims)
+    marks = {f"{victim.name.partition('/')[0]}/{gang}" for victim in chosen for gang in victim.gangs}
     doomed = {uid for victim in chosen for uid in victim.uids}
-    listed = [pod for pod in ctx.stores.pods.all() if pod["metadata"]["uid"] in doomed]
+    members = (pod for mark in sorted(marks) for pod in ctx.stores.pods.by_index("gang", mark))
+    listed = [pod for pod in members if pod["metadata"]["uid"] in doomed]
     try:
         await children.together(_one(ctx, pod, dry_run=True) for pod in listed)
     except errors.Throttled as error:

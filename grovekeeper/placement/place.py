@@ -14,8 +14,13 @@ from grovekeeper.placement import search as searching
 from grovekeeper.placement.snapshot import Ints, Snapshot
 
 
-def place(gang: request.GangAsk, snapshot: Snapshot) -> request.Placement | request.Reasons:
-    """Return where every pod of the minimum goes (and as many others as fit), or why not. Changes nothing."""
+def place(
+    gang: request.GangAsk, snapshot: Snapshot, *, among: Ints | None = None
+) -> request.Placement | request.Reasons:
+    """Return where every pod of the minimum goes (and as many others as fit), or why not. Changes nothing.
+
+    `among` is the rows to which the search is confined; all where it is not given.
+    """
     root = parts.tree(gang, snapshot)
     if isinstance(root, request.Reasons):
         return root
@@ -28,14 +33,14 @@ def place(gang: request.GangAsk, snapshot: Snapshot) -> request.Placement | requ
         return again
     options = (
         rows
-        for among in searching.spread(search, root, snapshot.rows())
-        for rows in searching.candidates(search, root, among, wide=True)
+        for found in searching.spread(search, root, snapshot.rows() if among is None else among)
+        for rows in searching.candidates(search, root, found, wide=True)
     )
     for rows in options:
         if searching.settle(search, root, rows):
             # Only what needs no wider level than this answer can be better.
             improve.improved(search, root, rows, options)
-            return _finished(gang, root, search)
+            return _finished(gang, root, search, snapshot.rows() if among is None else among)
     return explain.reasons(gang, root, search)
 
 
@@ -63,9 +68,9 @@ def _back_home(gang: request.GangAsk, root: parts.Unit, search: searching.Search
     return request.Placement(nodes, (), {}, 1.0) if nodes else None
 
 
-def _finished(gang: request.GangAsk, root: parts.Unit, search: searching.Search) -> request.Placement:
+def _finished(gang: request.GangAsk, root: parts.Unit, search: searching.Search, rows: Ints) -> request.Placement:
     nodes: dict[str, str] = {}
-    _assign(search, root, search.snapshot.rows(), nodes)
+    _assign(search, root, rows, nodes)
     left_out = tuple(pod.name for group in gang.groups for pod in group.pods if pod.name not in nodes)
     used = [row for spots in search.chosen.values() for row, _pods in spots]
     domains = {}
