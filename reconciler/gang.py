@@ -350,9 +350,6 @@ class Owner:
         annotations[names.ANNOTATION_RESERVED] = json.dumps(reserved, sort_keys=True, separators=(",", ":"))
         if score is not None:
             annotations[names.ANNOTATION_SCORE] = str(score)
-        topology = gangs.topology_name(w)
-        if levels and topology:
-            annotations[names.ANNOTATION_TOPOLOGY] = topology
         await children.ensure(self.ctx, resources.PODGANGS, gangs.podgang(w, gang, references, levels, annotations))
 
     async def _carry_out(self, pods: Sequence[raw.Object], nodes: Mapping[str, str]) -> None:

@@ -1,6 +1,6 @@
 """The history of a set: one ControllerRevision per distinct template, and going back to the template of one.
 
-Name `<set>-<hash>`, owner the set, data the raw spec.template. Going back to an earlier template gives its revision the
+Going back to an earlier template gives its revision the
 highest number again, as StatefulSets do. What a replica still runs is never pruned, whatever the limit.
 """
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from grovekeeper.api import names, raw
-from grovekeeper.expand import cliques, labels, model, parse, revision
+from grovekeeper.expand import cliques, history, model, parse
 from grovekeeper.kube import resources
 from grovekeeper.reconciler import children, ownership, progress
 from grovekeeper.reconciler.context import Context
@@ -17,11 +17,13 @@ from grovekeeper.reconciler.context import Context
 async def record(ctx: Context, w: model.Workload) -> None:
     """Have a revision of the set's template, with the highest number, and not more old ones than the set wants."""
     known = of_set(ctx, w)
-    wanted = name(w)
+    wanted = history.name(w)
     current = next((entry for entry in known if entry["metadata"]["name"] == wanted), None)
     highest = known[-1]["revision"] if known else 0
     if current is None:
-        current = await children.ensure(ctx, resources.CONTROLLER_REVISIONS, desired(w, highest + 1))
+        current = await children.ensure(
+            ctx, resources.CONTROLLER_REVISIONS, history.controller_revision(w, highest + 1)
+        )
     elif current is not known[-1]:
         metadata = current["metadata"]
         body = {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "revision": highest + 1}
@@ -34,24 +36,6 @@ async def record(ctx: Context, w: model.Workload) -> None:
         mark = f"{w.namespace}/{w.name}"
         doomed = surplus(w, known, [wanted], ctx.stores.cliques.by_index("set", mark))
         await children.together(children.delete(ctx, resources.CONTROLLER_REVISIONS, each) for each in doomed)
-
-
-def name(w: model.Workload) -> str:
-    """Return the name of the revision of the set's template."""
-    return f"{w.name}-{revision.whole_template_hash(w.raw['spec']['template'])}"
-
-
-def desired(w: model.Workload, number: int) -> raw.Object:
-    """Return the ControllerRevision of the set's template."""
-    wanted = name(w)
-    marks = labels.managed(w, wanted, f"{w.dialect.component_prefix}-revision")
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "ControllerRevision",
-        "metadata": labels.metadata(wanted, w.namespace, marks, w.raw),
-        "revision": number,
-        "data": w.raw["spec"]["template"],
-    }
 
 
 def of_set(ctx: Context, w: model.Workload) -> list[raw.Object]:

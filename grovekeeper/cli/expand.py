@@ -2,14 +2,16 @@
 
 import json
 import sys
+from collections.abc import Mapping
 
 import click
 import jsonpatch
 from ruamel.yaml import YAML
 
-from grovekeeper.api import defaults, names, raw
+from grovekeeper.api import crds, defaults, names, raw, structural
 from grovekeeper.cli import check, manifests
-from grovekeeper.expand import pods, whole
+from grovekeeper.expand import gangs, parse, pods, whole
+from grovekeeper.reconciler import asks
 
 
 @click.command(name="expand")
@@ -17,13 +19,21 @@ from grovekeeper.expand import pods, whole
 @click.option("-o", "--output", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True)
 @click.option("--init-image", default="grovekeeper:latest", show_default=True, help="Image of the startup gate.")
 def command(paths: tuple[str, ...], output: str, init_image: str) -> None:
-    """Print all objects of sets, pods as the webhook would leave them. Exit code 1: findings, 2: unreadable."""
+    """Print all objects of sets, pods as the webhook would leave them. Exit code 1: findings, 2: unreadable.
+
+    Topology domains become node labels where the ClusterTopologyBinding is among the files.
+    """
     loaded = manifests.load(paths)
     for trouble in loaded.troubles:
         click.echo(f"{trouble.file}:{trouble.line}:{trouble.column}: {trouble.message}", err=True)
     if loaded.troubles:
         sys.exit(2)
     result: list[raw.Object] = []
+    bindings = {
+        document.object["metadata"]["name"]: document.object
+        for document in loaded.documents
+        if document.object["kind"] == names.TOPOLOGY_BINDING
+    }
     for document in loaded.documents:
         if document.object["kind"] == names.TOPOLOGY_BINDING:
             continue
@@ -32,9 +42,7 @@ def command(paths: tuple[str, ...], output: str, init_image: str) -> None:
             for finding in found:
                 click.echo(finding.text(), err=True)
             sys.exit(1)
-        obj = jsonpatch.apply_patch(document.object, defaults.default(document.object))
-        obj["metadata"].setdefault("namespace", "default")
-        result += whole.objects(obj, pods.Settings(init_image), jsonpatch.apply_patch)
+        result += _objects(document.object, bindings, init_image)
     if output == "json":
         click.echo(json.dumps({"apiVersion": "v1", "kind": "List", "items": result}, indent=2))
         return
@@ -43,3 +51,13 @@ def command(paths: tuple[str, ...], output: str, init_image: str) -> None:
     writer.representer.ignore_aliases = lambda _data: True
     for obj in result:
         writer.dump(obj, sys.stdout)
+
+
+def _objects(obj: raw.Object, bindings: Mapping[str, raw.Object], init_image: str) -> list[raw.Object]:
+    """Return what the set becomes: defaults of schema and webhook first, as the API server applies them."""
+    kind = next(kind for kind in crds.KINDS if kind.kind == obj["kind"])
+    stored = structural.pruned({key: obj[key] for key in obj if key != "status"}, crds.schema(kind))
+    stored = jsonpatch.apply_patch(stored, defaults.default(stored))
+    stored["metadata"].setdefault("namespace", "default")
+    binding = bindings.get(gangs.topology_name(parse.workload(stored)) or "")
+    return whole.objects(stored, pods.Settings(init_image), jsonpatch.apply_patch, asks.levels_of(binding))

@@ -12,7 +12,7 @@ from jsonpointer import JsonPointer
 
 from grovekeeper.api import names, patch, raw
 from grovekeeper.cli import tree
-from grovekeeper.expand import parse
+from grovekeeper.expand import history, parse
 from grovekeeper.kube import errors, resources
 from grovekeeper.kube.http import HttpClient, credentials
 from grovekeeper.reconciler import revisions
@@ -41,7 +41,7 @@ class History:
     @property
     def current(self) -> str:
         """Return the name of the revision of the set's template, whether it is there or not."""
-        return revisions.name(parse.workload(self.found))
+        return history.name(parse.workload(self.found))
 
 
 @click.command(name="rollback")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import orjson
 from aiohttp import web
 
-from grovekeeper.api import raw
+from grovekeeper.api import raw, structural
 from grovekeeper.embedded import apply, discovery, kinds, paging, patches, pods, selectors, tables
 from grovekeeper.embedded import schema as schemas
 from grovekeeper.embedded.admission import Admission, DeniedError, Request
@@ -297,7 +297,7 @@ class ApiServer:
 
     def _defaulted(self, kind: kinds.Kind, obj: raw.Object) -> raw.Object:
         if kind.schema is not None:
-            found: raw.Object = schemas.pruned(obj, kind.schema)
+            found: raw.Object = structural.pruned(obj, kind.schema)
             return found
         if kind.kind == "Pod":
             priority_class = self.storage.get(
@@ -411,7 +411,7 @@ class ApiServer:
         """Store a changed object: status by its subresource only, generation with the spec, finalizers at the end."""
         new = self._merged_parts(call, live, new)
         if call.kind.schema is not None:
-            new = schemas.pruned(new, call.kind.schema)
+            new = structural.pruned(new, call.kind.schema)
         fields = new["metadata"].get("managedFields")
         new = await self._admitted(call, new, live, "UPDATE")
         if apply_owner:

@@ -130,10 +130,12 @@ def podgang(
         spec["topologyConstraintGroupConfigs"] = configs
     if w.priority_class:
         spec["priorityClassName"] = w.priority_class
+    topology = topology_name(w)
+    notes = {**(annotations or {}), **({names.ANNOTATION_TOPOLOGY: topology} if levels and topology else {})}
     return {
         "apiVersion": names.SCHEDULER_API_VERSION,
         "kind": names.PODGANG,
-        "metadata": labels.metadata(gang.name, w.namespace, marks, w.raw, annotations),
+        "metadata": labels.metadata(gang.name, w.namespace, marks, w.raw, notes),
         "spec": spec,
     }
 

@@ -188,7 +188,7 @@ def _pods(count: int) -> Iterator[dict[str, Any]]:
     obj = podgangset(clique("leader"), clique("worker", count, startsAfter=["leader"]))
     obj["spec"]["template"]["cliqueStartupType"] = "CliqueStartupTypeExplicit"
     obj["metadata"]["namespace"] = "burst"
-    owner = whole.objects(obj, pods.Settings("gate:1"), lambda given, _operations: given)
+    owner = whole.objects(obj, pods.Settings("gate:1"), lambda given, _operations: given, {})
     found = [each for each in owner if each["kind"] == "PodClique" and each["metadata"]["name"].endswith("worker")]
     w = parse.workload(obj)
     for index in range(count):

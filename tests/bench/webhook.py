@@ -61,7 +61,7 @@ def body() -> bytes:
         "volumes": [{"name": f"v{i}", "emptyDir": {}} for i in range(12)],
     }
     obj = podgangset(template)
-    everything = whole.objects(obj, pods.Settings("gate:1"), lambda o, _ops: o)
+    everything = whole.objects(obj, pods.Settings("gate:1"), lambda o, _ops: o, {})
     made = next(o for o in everything if o["kind"] == "PodClique")
     pod = pods.created(parse.workload(obj), made, 0, "demo-0-worker-abcde")
     review = {

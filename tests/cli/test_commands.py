@@ -64,4 +64,14 @@ def test_expand_prints_the_pods_as_the_webhook_leaves_them(tmp_path: Path) -> No
     (tmp_path / "set.yaml").write_text(GOOD)
     found = run("expand", "-o", "json", str(tmp_path))
     kinds = [item["kind"] for item in json.loads(found.stdout)["items"]]
-    assert kinds == ["ServiceAccount", "Role", "RoleBinding", "Secret", "Service", "PodClique", "PodGang", "Pod"]
+    assert kinds == [
+        "ServiceAccount",
+        "Role",
+        "RoleBinding",
+        "Secret",
+        "ControllerRevision",
+        "Service",
+        "PodClique",
+        "PodGang",
+        "Pod",
+    ]

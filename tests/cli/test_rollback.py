@@ -10,8 +10,7 @@ from grovekeeper.api import names, raw
 from grovekeeper.cli import rollback
 from grovekeeper.cli.main import main
 from grovekeeper.embedded.cluster import EmbeddedCluster
-from grovekeeper.expand import parse
-from grovekeeper.reconciler import revisions
+from grovekeeper.expand import history, parse
 from tests import crds
 
 SET = "/apis/grove.io/v1alpha1/namespaces/default/podgangsets"
@@ -51,7 +50,7 @@ def demo(cluster: EmbeddedCluster) -> Iterator[Any]:
         template = copy.deepcopy(stored["spec"]["template"])
         template["cliques"][0]["spec"]["podSpec"]["containers"][0]["image"] = image
         w = parse.workload({**stored, "spec": {**stored["spec"], "template": template}})
-        cluster.request("POST", HISTORY, revisions.desired(w, number))
+        cluster.request("POST", HISTORY, history.controller_revision(w, number))
     yield cluster
     cluster.request("DELETE", f"{SET}/demo")
     for entry in cluster.request("GET", HISTORY)["items"]:

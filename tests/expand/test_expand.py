@@ -19,7 +19,7 @@ def apply_patch(obj: dict[str, Any], operations: list[dict[str, Any]]) -> dict[s
 
 
 def objects(obj: dict[str, Any], kind: str) -> list[dict[str, Any]]:
-    return [each for each in whole.objects(obj, SETTINGS, apply_patch) if each["kind"] == kind]
+    return [each for each in whole.objects(obj, SETTINGS, apply_patch, {}) if each["kind"] == kind]
 
 
 def test_names_are_those_of_groves_user_guide() -> None:

@@ -38,7 +38,7 @@ def created_pod(**spec: Any) -> dict[str, Any]:
     w = parse.workload(obj)
     owner = next(
         each
-        for each in whole.objects(obj, SETTINGS, lambda o, _operations: o)
+        for each in whole.objects(obj, SETTINGS, lambda o, _operations: o, {})
         if each["kind"] == "PodClique" and each["metadata"]["name"] == "demo-0-b"
     )
     result: dict[str, Any] = pods.created(w, owner, 0, "demo-0-b-xxxxx")
