@@ -33,6 +33,7 @@ def test_tas2_cliques_have_constraints_of_their_own(world: World) -> None:
     }
 
 
+@pytest.mark.slow
 def test_tas3_the_whole_set_in_one_rack(world: World) -> None:
     bind(world)
     workers = {"name": "workers", "cliqueNames": ["worker"], "replicas": 2, "minAvailable": 2}
@@ -44,6 +45,7 @@ def test_tas3_the_whole_set_in_one_rack(world: World) -> None:
     assert not gang["spec"].get("topologyConstraintGroupConfigs")
 
 
+@pytest.mark.slow
 def test_tas4_each_group_replica_in_a_rack(world: World) -> None:
     bind(world)
     workers = pack({"name": "workers", "cliqueNames": ["worker"], "replicas": 2, "minAvailable": 2}, "rack", world)
@@ -54,18 +56,21 @@ def test_tas4_each_group_replica_in_a_rack(world: World) -> None:
     world.wait(lambda: levels_condition(world) == AVAILABLE, "the levels to be found")
 
 
+@pytest.mark.slow
 def test_tas5_a_clique_on_one_host(world: World) -> None:
     bind(world)
     up(world, world.set([pack(small(world.clique("worker", 2)), "host", world)]), 2)
     assert domains(world.pods(), 1) == 1
 
 
+@pytest.mark.slow
 def test_tas6_a_set_in_one_zone(world: World) -> None:
     bind(world)
     up(world, world.set([world.clique("worker", 4)], **top(world, "zone")), 4)
     assert podgang(world)["spec"]["topologyConstraint"]["packConstraint"] == {"required": KEY["zone"]}
 
 
+@pytest.mark.slow
 def test_tas7_no_constraints_at_all(world: World) -> None:
     workers = {"name": "workers", "cliqueNames": ["worker"], "replicas": 2, "minAvailable": 2}
     up(world, world.set([world.clique("worker", 2)], [workers]), 4)
@@ -85,12 +90,14 @@ def test_tas8_three_levels_inside_each_other(world: World) -> None:
         assert domains(world.pods(f"{index}-prefill"), 1) == domains(world.pods(f"{index}-decode"), 1) == 1
 
 
+@pytest.mark.slow
 def test_tas9_a_clique_on_a_host_of_the_sets_block(world: World) -> None:
     bind(world)
     up(world, world.set([pack(small(world.clique("worker", 2)), "host", world)], **top(world, "block")), 2)
     assert domains(world.pods(), 1) == 1
 
 
+@pytest.mark.slow
 def test_tas10_scaled_gangs_carry_their_groups_constraint(world: World) -> None:
     bind(world)
     group = pack({"name": "workers", "cliqueNames": ["worker"], "replicas": 3, "minAvailable": 1}, "rack", world)
@@ -104,6 +111,7 @@ def test_tas10_scaled_gangs_carry_their_groups_constraint(world: World) -> None:
         assert scaled["spec"]["topologyConstraint"]["packConstraint"] == {"required": KEY["rack"]}
 
 
+@pytest.mark.slow
 def test_tas11_a_group_in_a_rack_with_its_clique_on_a_host(world: World) -> None:
     bind(world)
     group = pack({"name": "workers", "cliqueNames": ["worker"], "replicas": 2, "minAvailable": 2}, "rack", world)
@@ -136,6 +144,7 @@ def test_tas13_a_gang_that_no_rack_can_hold_runs_nothing_and_says_why(world: Wor
     assert podgang(world)["spec"]["topologyConstraint"]["packConstraint"] == {"required": KEY["rack"]}
 
 
+@pytest.mark.slow
 def test_tas14_each_set_replica_in_a_rack(world: World) -> None:
     bind(world)
     up(world, world.set([world.clique("worker", 2)], replicas=2, **top(world, "rack")), 4)
@@ -164,6 +173,7 @@ def test_tas15_and_tas16_disaggregated_groups_in_racks_of_a_block(world: World, 
     assert podgang(world, "w-0-decoder-0")["spec"]["topologyConstraint"]["packConstraint"] == {"required": KEY["rack"]}
 
 
+@pytest.mark.slow
 def test_tas17_two_bindings_for_two_kinds_of_nodes(world: World) -> None:
     world.add_nodes(28)
     for index, name in enumerate(world.nodes[14:]):
@@ -208,6 +218,7 @@ def test_tas20_a_binding_that_goes_takes_its_constraints_with_it(world: World) -
     world.wait(lambda: levels_condition(world) == AVAILABLE, "the levels to be back")
 
 
+@pytest.mark.slow
 def test_tas21_bindings_that_contradict_themselves_are_refused(world: World) -> None:
     name = f"{world.namespace}-bad"
     kai = {"schedulerName": "kai-scheduler", "topologyReference": "t"}
@@ -254,6 +265,7 @@ def test_tas22_old_and_empty_spellings_are_refused_on_create(world: World) -> No
     world.wait_pods(1, 1)
 
 
+@pytest.mark.slow
 def test_tas23_preferred_levels_at_every_level(world: World) -> None:
     name = bind(world)
     cliques = [world.clique("worker", 1), preferring(world.clique("router", 1), "host")]
@@ -286,6 +298,7 @@ def test_set_replicas_are_spread_over_racks(world: World) -> None:
     assert int(world.pods("w-3-worker")[0]["spec"]["nodeName"][-2:]) // 7 == 2
 
 
+@pytest.mark.slow
 def test_group_replicas_are_spread_over_racks(world: World) -> None:
     name = bind(world)
     world.add_nodes(21)

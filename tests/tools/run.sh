@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=.venv/bin/python
-$python -m pytest tests --ignore tests/e2e -m "not real" -q
+$python -m pytest tests --ignore tests/e2e -m "not real" -n 2 -q
 if [ "$1" = fast ]; then
   $python -m pytest tests/e2e -p no:randomly -m "embedded and not slow" -q
   exit
