@@ -84,7 +84,12 @@ class EmbeddedCluster:
         raise RuntimeError(f"the embedded cluster did not come up:\n{log.read_text()[-2000:]}")
 
     def stop(self) -> None:
-        """End the process by its own id and remove its folder."""
+        """End the process and remove its folder."""
+        self.end()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def end(self) -> None:
+        """End the process by its own id; started again it is an empty cluster at the same address."""
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
             try:
@@ -92,7 +97,6 @@ class EmbeddedCluster:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-        shutil.rmtree(self.dir, ignore_errors=True)
 
     def request(self, method: str, path: str, body: object = None, content: str = "application/json") -> raw.Object:
         """Make one request as the administrator."""

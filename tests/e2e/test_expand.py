@@ -40,6 +40,7 @@ ASSIGNED = [
     r"Pod:spec\.(dnsPolicy|schedulerName|securityContext|enableServiceLinks|priority|preemptionPolicy|tolerations.*)",
     r"Pod:spec\.(serviceAccount|serviceAccountName)",
     r"Pod:spec\.volumes",
+    r"Pod:spec\.volumes.*\.fieldRef\.apiVersion",
     r"Pod:spec\.(initC|c)ontainers\[\d+\]\.(terminationMessagePath|terminationMessagePolicy|imagePullPolicy)",
     r"Pod:spec\.(initC|c)ontainers\[\d+\]\.volumeMounts",
     # Requests are defaulted from limits.
