@@ -88,10 +88,11 @@ def _wake(app: Celery, name: str) -> None:
 def run_worker(settings: configuration.Settings, kubeconfig: Path | None, queues: list[str]) -> None:
     """Work on keys until SIGTERM; with the queue `placement`, stand for election as the placement owner."""
     url = configuration.redis_url(settings)
-    _wait_for_redis(url)
     app = worker.application(url)
     loop = worker.Loop()
     state = _Worker(settings, kubeconfig, app, queues)
+    loop.call(state.show())
+    _wait_for_redis(url, state.waiting)
 
     def finish(**_: object) -> None:
         state.stopping = True
@@ -139,11 +140,21 @@ class _Worker:
         self._jobs: list[asyncio.Task[None]] = []
         self._one_at_a_time = asyncio.Lock()
         self._leading = False
+        self.waiting: dict[str, str] = {"caches": "the worker has not begun to fill them"}
+        """What readiness has to say before there are caches: name to a sentence."""
         self.stopping = False
         """Finish the batch and take no other: the process is about to end."""
 
+    async def show(self) -> None:
+        """Serve health and metrics, first of all: what a worker waits for is seen there."""
+        self._side = await serve.start(
+            self._settings.metrics_bind,
+            self._settings.metrics_port,
+            lambda: self.waiting or self._process.group.problems(),
+        )
+
     async def start(self, name: str) -> None:
-        """Fill the caches, then serve health and stand for election."""
+        """Fill the caches, then stand for election."""
         self._name = name
         client = HttpClient(await credentials(self._kubeconfig), "worker")
         self._process = Process(self._settings, client, "grovekeeper")
@@ -152,10 +163,8 @@ class _Worker:
         self._process.informers["nodes"].add_handler(self._owner.on_node)
         self._process.informers["pods"].add_handler(self._owner.on_pod)
         self._process.informers["pods"].add_handler(lambda old, new: ctx.coming.see(old, new, ctx.clock.monotonic()))
+        self.waiting.clear()
         await self._process.group.start()
-        self._side = await serve.start(
-            self._settings.metrics_bind, self._settings.metrics_port, self._process.group.problems
-        )
         self._jobs.append(asyncio.create_task(ctx.events.run()))
         redis = self._process.redis
         self._reconcile = worker.Drain(ctx, ctx.work, redis, partial(worker.reconcile, ctx), lambda: not self.stopping)
@@ -218,7 +227,7 @@ def _end_with(job: asyncio.Task[None]) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _wait_for_redis(url: str) -> None:
+def _wait_for_redis(url: str, waiting: dict[str, str]) -> None:
     """Wait for Redis with a word about it, instead of Celery's own silence."""
     client = sync_redis.Redis.from_url(url)
     pause = 0.2
@@ -226,9 +235,13 @@ def _wait_for_redis(url: str) -> None:
         try:
             client.ping()
             client.close()
+            waiting.pop("redis", None)
             return
         except sync_redis.RedisError as error:
-            _LOG.warning("Redis does not answer (%s): check redis_url and that Redis runs; waiting", error)
+            text = f"Redis does not answer ({error}): check redis_url and that Redis runs; waiting"
+            if waiting.get("redis") != text:
+                _LOG.warning("%s", text)
+            waiting["redis"] = text
             asyncio.run(asyncio.sleep(pause))
             pause = min(pause * 2, 5.0)
 

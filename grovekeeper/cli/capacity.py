@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from grovekeeper.api import raw
-from grovekeeper.kube import http, resources
+from grovekeeper.kube import errors, http, resources
 from grovekeeper.placement import levels, snapshot
 from grovekeeper.reconciler import asks
 
@@ -58,7 +58,11 @@ async def from_cluster(kubeconfig: Path | None) -> Capacity:
     try:
         nodes = (await client.list(resources.NODES)).items
         pods = (await client.list(resources.PODS)).items
-        listed = (await client.list(resources.TOPOLOGY_BINDINGS)).items
+        try:
+            listed = (await client.list(resources.TOPOLOGY_BINDINGS)).items
+        except errors.NotServed:
+            # What-if is asked before anything is installed, too: labels are found without bindings.
+            listed = []
     finally:
         await client.close()
     return Capacity(nodes, pods, bindings(listed))

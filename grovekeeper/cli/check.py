@@ -69,8 +69,13 @@ def judge(document: manifests.Document) -> tuple[list[Finding], list[str]]:
         fault = errors.FieldError("apiVersion", "NotSupported", f"use {expected}", obj.get("apiVersion"))
         return [_finding(document, fault)], []
     found = list(_schema_faults(obj, crds.schema(kind), ""))
-    if not isinstance(obj.get("metadata"), dict) or not obj["metadata"].get("name"):
+    metadata = obj.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    if not name:
         found.append(errors.FieldError("metadata.name", "Required", "give the object a name"))
+    elif not isinstance(name, str):
+        text = f"must be a text, found {manifests.word(name)}: put it in quotation marks"
+        found.append(errors.FieldError("metadata.name", "Invalid", text, name))
     if found:
         return [_finding(document, fault) for fault in found], []
     if kind.kind == names.TOPOLOGY_BINDING:
@@ -98,20 +103,22 @@ def _schema_faults(value: raw.Json, schema: raw.Object, path: str) -> Iterator[e
     expected = schema.get("type")
     wrong_bool = isinstance(value, bool) and expected != "boolean"
     if expected and (wrong_bool or not isinstance(value, _TYPES[expected])):  # type: ignore[arg-type]  # types
-        yield errors.FieldError(path, "Invalid", f"must be of type {expected}, found {type(value).__name__}", value)
+        yield errors.FieldError(path, "Invalid", f"must be of type {expected}, found {manifests.word(value)}", value)
         return
     yield from _bound_faults(value, schema, path)
     if isinstance(value, dict):
         yield from _object_faults(value, schema, path)
     elif isinstance(value, list):
         for index, entry in enumerate(value):
+            if entry is None:
+                yield errors.FieldError(f"{path}[{index}]", "Required", "the entry is empty: fill or remove it")
             yield from _schema_faults(entry, schema.get("items") or {}, f"{path}[{index}]")
 
 
 def _object_faults(value: raw.Object, schema: raw.Object, path: str) -> Iterator[errors.FieldError]:
     known = schema.get("properties")
     for name in schema.get("required") or ():
-        if name not in value:
+        if value.get(name) is None:
             yield errors.FieldError(f"{path}.{name}".lstrip("."), "Required", "the field is missing")
     for name, entry in value.items():
         here = f"{path}.{name}".lstrip(".")

@@ -9,8 +9,12 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.nodes import MappingNode, ScalarNode
 
 from grovekeeper.api import names, raw
+
+_CHILDREN = (names.PODCLIQUE, names.SCALINGGROUP)
+"""Kinds of our group that are made from a set, never written by hand."""
 
 
 @dataclass(slots=True)
@@ -24,7 +28,9 @@ class Document:
     @property
     def title(self) -> str:
         """Return kind and name for messages."""
-        return f"{self.object.get('kind')} {(self.object.get('metadata') or {}).get('name', '')}".strip()
+        metadata = self.object.get("metadata")
+        name = metadata.get("name", "") if isinstance(metadata, dict) else ""
+        return f"{self.object.get('kind')} {name}".strip()
 
     def line_of(self, path: str) -> tuple[int, int]:
         """Return line and column (from 1) of the deepest part of a field path that is there."""
@@ -95,6 +101,13 @@ def contents(text: str, loaded: Loaded) -> Iterable[tuple[str, str]]:
             loaded.troubles.append(Trouble(str(file), 0, 0, f"cannot be read as UTF-8 text: {error}"))
 
 
+def read(file: str, content: str) -> Loaded:
+    """Read one text; `file` is its name in messages."""
+    loaded = Loaded()
+    _read(file, content, loaded)
+    return loaded
+
+
 def _read(file: str, content: str, loaded: Loaded) -> None:
     reader = YAML()
     found = False
@@ -103,16 +116,12 @@ def _read(file: str, content: str, loaded: Loaded) -> None:
             if node is None:
                 continue
             found = True
-            if not isinstance(node, CommentedMap):
-                loaded.troubles.append(
-                    Trouble(file, 1, 1, f"a document must be a mapping, found {type(node).__name__}")
-                )
-                continue
-            for each in node["items"] if node.get("kind") == "List" and "items" in node else [node]:
+            items = node.get("items") if isinstance(node, CommentedMap) and node.get("kind") == "List" else None
+            for each in [node] if items is None else items if isinstance(items, list) else [items]:
                 _take(file, each, loaded)
-    except DuplicateKeyError as error:
+    except DuplicateKeyError:
         found = True
-        loaded.troubles.append(_duplicate(file, error))
+        loaded.troubles += _duplicates(file, content)
     except MarkedYAMLError as error:
         found = True
         mark = error.problem_mark
@@ -122,27 +131,60 @@ def _read(file: str, content: str, loaded: Loaded) -> None:
         loaded.troubles.append(Trouble(file, 1, 1, "the file is empty: remove it or put a manifest into it"))
 
 
-def _duplicate(file: str, error: DuplicateKeyError) -> Trouble:
-    mark, before = error.problem_mark, error.context_mark
-    line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-    where = f" in the mapping that begins on line {before.line + 1}" if before else ""
-    text = str(error.problem or "duplicate key").partition("with value")[0].strip()
-    return Trouble(file, line, column, f"{text}{where}: only one of the two would count; remove one")
+def _duplicates(file: str, content: str) -> list[Trouble]:
+    """Return a trouble for every key that a mapping has twice, with the lines of both."""
+    found = []
+    stack = [node for node in YAML().compose_all(content) if node is not None]
+    seen: set[int] = set()
+    while stack:
+        node = stack.pop()
+        if id(node) in seen or isinstance(node, ScalarNode):
+            continue
+        seen.add(id(node))
+        first: dict[str, int] = {}
+        for entry in node.value:
+            if not isinstance(node, MappingNode):
+                stack.append(entry)
+                continue
+            key, value = entry
+            stack.append(value)
+            line, name = key.start_mark.line + 1, str(key.value)
+            if name in first:
+                text = f'duplicate key "{name}", on line {first[name]}, too: only one would count; remove one'
+                found.append(Trouble(file, line, key.start_mark.column + 1, text))
+            first.setdefault(name, line)
+    return sorted(found, key=lambda trouble: trouble.line)
 
 
-def _take(file: str, node: CommentedMap, loaded: Loaded) -> None:
+def _take(file: str, node: object, loaded: Loaded) -> None:
+    if not isinstance(node, CommentedMap):
+        text = f"an object must be a mapping with apiVersion and kind, found {word(node)}"
+        loaded.troubles.append(Trouble(file, 1, 1, text))
+        return
     obj = _plain(node)
-    kind = obj.get("kind")
-    if kind in names.DIALECTS or kind == names.TOPOLOGY_BINDING:
+    kind, version = obj.get("kind"), obj.get("apiVersion")
+    line = node.lc.line + 1
+    if kind in (*names.DIALECTS, names.TOPOLOGY_BINDING):
         loaded.documents.append(Document(file, node, obj))
-    else:
-        line = node.lc.line + 1
+    elif isinstance(version, str) and version.partition("/")[0] == names.GROUP and kind not in _CHILDREN:
+        known = ", ".join((*names.DIALECTS, names.TOPOLOGY_BINDING))
+        loaded.troubles.append(Trouble(file, line, 1, f"{names.GROUP} has no kind {kind}: write one of {known}"))
+    elif isinstance(kind, str | None):
         loaded.notes.append(f"{file}:{line}: {kind or 'a document without kind'} passed over")
+    else:
+        loaded.troubles.append(Trouble(file, line, 1, f"kind must be a text, found {word(kind)}"))
+
+
+def word(value: object) -> str:
+    """Return what YAML calls a value."""
+    kinds = {bool: "a boolean", int: "an integer", float: "a number", str: "a text", list: "a list", dict: "a mapping"}
+    return next((text for kind, text in kinds.items() if isinstance(value, kind)), "nothing")
 
 
 def _plain(node: object) -> raw.Json:
+    """Return the node in JSON's types; fields without a value are left out, as the API server drops them."""
     if isinstance(node, dict):
-        return {str(key): _plain(value) for key, value in node.items()}
+        return {str(key): _plain(value) for key, value in node.items() if value is not None}
     if isinstance(node, list):
         return [_plain(entry) for entry in node]
     if isinstance(node, bool) or node is None:

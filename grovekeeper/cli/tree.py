@@ -45,11 +45,16 @@ async def _tree(name: str, namespace: str, kubeconfig: Path | None) -> Tree:
 
 async def find_set(client: HttpClient, name: str, namespace: str) -> raw.Object:
     """Return a PodGangSet or PodCliqueSet by its name; raise NotFound."""
+    unknown: list[errors.NotServed] = []
     for resource in _SETS:
         try:
             return await client.get(resource, name, namespace)
+        except errors.NotServed as error:
+            unknown.append(error)
         except errors.NotFound:
             continue
+    if len(unknown) == len(_SETS):
+        raise unknown[0]
     raise errors.NotFound(f"no PodGangSet or PodCliqueSet {name} in namespace {namespace}: check the name and -n")
 
 

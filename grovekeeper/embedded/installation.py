@@ -136,7 +136,7 @@ class Installation:
         return "\n".join(f"--- {c.name}\n{c.log.read_text()[-4000:]}" for c in self.components.values())
 
     def _install(self) -> None:
-        port = _free_port()
+        port = free_port()
         self._apply_all(self.rendered, port)
         token = self._token()
         kubeconfig = self.cluster.kubeconfig_for(token, "grovekeeper")
@@ -162,7 +162,7 @@ class Installation:
             component.wait_ready()
 
     def _start(self, name: str) -> Component:
-        port = _free_port()
+        port = free_port()
         component = Component(
             name,
             ["run", name.partition("-")[0], *self._arguments],
@@ -252,7 +252,8 @@ def _point_at(configuration: Object, port: int) -> None:
         hook["clientConfig"]["url"] = f"https://127.0.0.1:{port}{path}"
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

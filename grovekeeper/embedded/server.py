@@ -251,7 +251,8 @@ class ApiServer:
         if call.kind.namespaced:
             metadata["namespace"] = call.namespace or metadata.get("namespace") or "default"
             if self.storage.get(("", "namespaces"), ("", metadata["namespace"])) is None:
-                raise StatusError(404, "NotFound", f'namespaces "{metadata["namespace"]}" not found')
+                missing = {"name": metadata["namespace"], "kind": "namespaces"}
+                raise StatusError(404, "NotFound", f'namespaces "{metadata["namespace"]}" not found', missing)
         for given in ("uid", "resourceVersion", "creationTimestamp", "deletionTimestamp"):
             metadata.pop(given, None)
         obj = self._without_status(call.kind, {**body, "metadata": metadata})

@@ -2,6 +2,7 @@
 
 KubeError
 ├── NotFound            404
+│   └── NotServed       404 without an object's name: the server does not know the kind
 ├── AlreadyExists       409, reason AlreadyExists
 ├── Conflict            409: a stale resourceVersion, another uid
 │   └── ApplyConflict   409 of server-side apply; `fields` names what others own
@@ -31,6 +32,10 @@ class KubeError(Exception):
 
 class NotFound(KubeError):
     """The object or the kind is not there."""
+
+
+class NotServed(NotFound):
+    """The server does not know the kind: a CustomResourceDefinition is missing, or the cluster is too old."""
 
 
 class AlreadyExists(KubeError):
@@ -101,6 +106,8 @@ def from_response(what: str, code: int, body: bytes, retry_after: str | None = N
     kind = _BY_CODE.get(code, Unavailable if code >= 500 else BadRequest)
     if code == 409 and status.get("reason") == "AlreadyExists":
         kind = AlreadyExists
+    elif code == 404 and not (status.get("details") or {}).get("name"):
+        kind = NotServed
     elif code == 409 and any(
         cause.get("reason") == "FieldManagerConflict" for cause in (status.get("details") or {}).get("causes") or ()
     ):

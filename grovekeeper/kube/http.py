@@ -15,7 +15,7 @@ from prometheus_client import Counter as Metric
 
 from grovekeeper import __version__
 from grovekeeper.api import raw
-from grovekeeper.kube import errors
+from grovekeeper.kube import errors, resources
 from grovekeeper.kube.client import Page, PatchType, WatchEvent
 from grovekeeper.kube.resources import Resource
 
@@ -26,6 +26,7 @@ _TYPES = {
 }
 _CALLS = Metric("grovekeeper_kube_requests", "Calls to the API server", ["verb", "resource"])
 _PAGE = 500
+_REACH = "check that the cluster is up and that the kubeconfig is the right one"
 _TRIES = 4
 _SAFE_AGAIN = ("GET", "PUT", "DELETE")
 _TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=10)
@@ -250,7 +251,8 @@ class HttpClient:
                 timeout=_WATCH_TIMEOUT,
             ) as answer:
                 if answer.status >= 400:
-                    raise errors.from_response(what, answer.status, await answer.read())
+                    error = errors.from_response(what, answer.status, await answer.read())
+                    raise _worded(error, resource, what)
                 async for line in _lines(answer):
                     event = orjson.loads(line)
                     if event["type"] == "ERROR":
@@ -296,6 +298,8 @@ class HttpClient:
             _CALLS.labels(verb or method, name).inc()
             try:
                 return await self._once(method, path, what, data, query, content)
+            except (errors.NotServed, errors.Unauthorized) as error:
+                raise _worded(error, resource, what, subresource) from error
             except errors.Throttled as error:
                 if subresource == "eviction" or attempt == _TRIES - 1:
                     raise
@@ -319,7 +323,7 @@ class HttpClient:
                 if answer.status >= 400:
                     raise errors.from_response(what, answer.status, received, answer.headers.get("Retry-After"))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise errors.Unavailable(f"{what}: no answer from {self._given.url} ({_why(error)})") from error
+            raise errors.Unavailable(f"{what}: no answer from {self._given.url} ({_why(error)}): {_REACH}") from error
         loaded: raw.Object = orjson.loads(received) if received else {}
         return loaded
 
@@ -334,6 +338,15 @@ class HttpClient:
 
 
 _PODS = Resource("", "v1", "pods", "Pod")
+
+
+def _worded(error: errors.KubeError, resource: Resource, what: str, subresource: str | None = None) -> errors.KubeError:
+    """Return the error with the next step, where the server does not know the kind or the credentials."""
+    if isinstance(error, errors.Unauthorized):
+        return errors.Unauthorized(f"{error}: the credentials are not accepted, renew those of the kubeconfig")
+    if isinstance(error, errors.NotServed) and subresource is None:
+        return errors.NotServed(f"{what}: {resources.absent(resource)}", error.status)
+    return error
 
 
 async def _lines(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

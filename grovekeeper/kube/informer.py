@@ -186,8 +186,6 @@ class Informer:
     def _report(self, error: errors.KubeError) -> None:
         """Say each trouble once, not at every try."""
         text = str(error)
-        if isinstance(error, errors.NotFound):
-            text += f": {self.resource.plural} are not served; install the CRDs (they come with the Helm chart)"
         if text != self.error:
             _LOG.warning("watch of %s interrupted: %s", self.resource.plural, text)
         self.error = text

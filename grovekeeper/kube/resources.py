@@ -31,6 +31,17 @@ class Resource:
         return f"{path}/{subresource}" if subresource else path
 
 
+def absent(resource: Resource) -> str:
+    """Return the sentence about a kind that the server does not serve, with the next step."""
+    if resource.group not in (names.GROUP, names.SCHEDULER_GROUP):
+        return f"this cluster does not serve {resource.plural} of {resource.api_version}"
+    definition = f"{resource.plural}.{resource.group}"
+    return f"the CustomResourceDefinition {definition} is not installed: {INSTALL_CRDS}"
+
+
+INSTALL_CRDS = "kubectl apply --server-side -f charts/grovekeeper/crds"
+"""The command that installs all of them; Helm does so only when it installs for the first time."""
+
 PODS = Resource("", "v1", "pods", "Pod")
 NODES = Resource("", "v1", "nodes", "Node", namespaced=False)
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)

@@ -55,7 +55,7 @@ class Settings(_Part):
 
     namespace: str = "grovekeeper-system"
     init_image: str = "grovekeeper:latest"
-    redis_url: str = "redis://127.0.0.1:6379/0"
+    redis_url: Annotated[str, Field(pattern=r"^(redis|rediss)://|^unix://")] = "redis://127.0.0.1:6379/0"
     redis_password_file: Path | None = None
     metrics_bind: str = "0.0.0.0"  # noqa: S104 - scraped from other pods
     metrics_port: int = 9445

@@ -5,8 +5,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from grovekeeper.cli import check, manifests
 from grovekeeper.cli.main import main
+from tests.builders import worked_example
 
 GOOD = """\
 apiVersion: grove.io/v1alpha1
@@ -41,7 +45,28 @@ def run(*arguments: str) -> Result:
         pytest.param(
             GOOD.replace("  template:", "  template: 1\n  template:"), 2, 'duplicate key "template"', id="duplicate key"
         ),
+        pytest.param(
+            GOOD.replace("spec:\n  template", "spec: {}\nspec:\n  template"),
+            2,
+            'set.yaml:5:1: duplicate key "spec", on line 4, too',
+            id="duplicate key with both lines",
+        ),
         pytest.param("", 2, "the file is empty", id="empty"),
+        pytest.param("# nothing\n---\n---\n", 2, "the file is empty", id="only comments"),
+        pytest.param("- 1\n", 2, "must be a mapping with apiVersion and kind, found a list", id="a list"),
+        pytest.param("kind: {a: b}\n", 2, "kind must be a text, found a mapping", id="kind of another shape"),
+        pytest.param("kind: List\nitems: 5\n", 2, "found an integer", id="items of another shape"),
+        pytest.param(GOOD.replace("{name: demo}", "x"), 1, "metadata: Invalid value", id="metadata of another shape"),
+        pytest.param(GOOD.replace("demo", "5"), 1, "put it in quotation marks", id="a name that is a number"),
+        pytest.param(GOOD + "      -\n", 1, "cliques[1]: Required value", id="an empty entry"),
+        pytest.param(GOOD.replace("PodGangSet", "PodGangset"), 2, "no kind PodGangset: write one of", id="a typo"),
+        pytest.param(GOOD.replace("v1alpha1", "v1"), 1, "use grove.io/v1alpha1", id="another version"),
+        pytest.param(
+            GOOD + "---\n" + GOOD.replace("name: demo", "name: b") + "---\n" + GOOD.replace("image: i", "image: 5"),
+            1,
+            "2 of 3 manifests are fine",
+            id="several documents",
+        ),
         pytest.param("a: [", 2, "not YAML", id="not YAML"),
         pytest.param("apiVersion: v1\nkind: Service\n---\n" + GOOD, 0, "Service passed over", id="another kind"),
     ],
@@ -75,3 +100,40 @@ def test_expand_prints_the_pods_as_the_webhook_leaves_them(tmp_path: Path) -> No
         "PodGang",
         "Pod",
     ]
+
+
+def places(node: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """Return the paths of everything in an object."""
+    entries = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    return [path for _ in (0,) if path] + [each for key, value in entries for each in places(value, (*path, key))]
+
+
+PLACES = places(worked_example())
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 2**40) | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["name", "spec", "x"]), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(PLACES), VALUES), min_size=1, max_size=3))
+def test_check_never_fails_on_what_people_write(changes: list[tuple[tuple[str | int, ...], object]]) -> None:
+    obj = worked_example()
+    for path, value in changes:
+        node: object = obj
+        for part in path[:-1]:
+            try:
+                node = node[part]  # type: ignore[index]  # whatever an earlier change has left there
+            except (KeyError, IndexError, TypeError):
+                break
+        else:
+            if isinstance(node, dict) or (
+                isinstance(node, list) and isinstance(path[-1], int) and path[-1] < len(node)
+            ):
+                node[path[-1]] = value  # type: ignore[index]
+    loaded = manifests.read("set.json", json.dumps(obj))
+    for document in loaded.documents:
+        check.judge(document)
