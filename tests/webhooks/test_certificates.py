@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import jsonpatch
 import pytest
+from cryptography import x509
 
 from grovekeeper.kube import errors
 from grovekeeper.kube.client import Client
@@ -180,7 +181,7 @@ async def test_no_handshake_and_no_request_fails_while_everything_is_rotated(mon
     server = Server(State(reviews.SETTINGS, reviews.OWN_USER))
     port = await server.listen("127.0.0.1", 0, ours.context)
     body = json.dumps(reviews.review(reviews.created_pod())).encode()
-    serials: set[str] = set()
+    serials: set[int] = set()
     done = asyncio.Event()
 
     async def call() -> None:
@@ -188,7 +189,7 @@ async def test_no_handshake_and_no_request_fails_while_everything_is_rotated(mon
         while not done.is_set():
             trusted = ssl.create_default_context(cadata=b64decode(next(iter(cluster.bundles()))).decode())
             reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusted)
-            serials.add(writer.get_extra_info("ssl_object").getpeercert()["serialNumber"])
+            serials.add(int(writer.get_extra_info("ssl_object").getpeercert()["serialNumber"], 16))
             writer.write(b"POST %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" % reviews.POD.encode())
             writer.write(b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
             assert b'"allowed":true' in await reader.read()
@@ -200,12 +201,19 @@ async def test_no_handshake_and_no_request_fails_while_everything_is_rotated(mon
         if authority_too:
             monkeypatch.setattr(certificates, "CA_RENEW", certificates.CA_LIFE + timedelta(days=1))
         await ours.step()
-        await asyncio.sleep(0.15)
+        await asyncio.sleep(0.1)
+        async with asyncio.timeout(20):
+            while serial(cluster.secret("tls.crt")) not in serials:
+                await asyncio.sleep(0.01)
     assert cluster.secret("ca.crt") != first
     done.set()
     await asyncio.gather(*calls)
     await server.stop(0)
     assert len(serials) >= 4
+
+
+def serial(certificate: bytes) -> int:
+    return x509.load_pem_x509_certificate(certificate).serial_number
 
 
 async def test_files_are_read_again_when_they_change_and_half_a_pair_is_never_loaded(tmp_path: Path) -> None:
