@@ -17,13 +17,15 @@ class Around:
     """What a gang's placement depends on besides its own pods."""
 
     near: tuple[str, ...] = ()
-    """Nodes of the base gang."""
+    """Nodes of the base gang, and those that are held for this one."""
     reserved: Mapping[str, str] = field(default_factory=dict)
     """Hostname to the node on which that pod was last."""
     avoid: tuple[str, ...] = ()
     """Nodes to keep off."""
     closed: frozenset[str] = frozenset()
     """Nodes that are kept for a gang that has waited longer."""
+    homes: Mapping[str, str] = field(default_factory=dict)
+    """Pod name to the node that is held for it: it does not have to wait for its turn."""
     minimum_only: bool = False
     """Leave pods above the minimum out: it is not their turn yet."""
     replicas: Peers = ()
@@ -66,7 +68,8 @@ def ask(
             elif plan.gated(pod):
                 waiting.append(_pod(pod, around))
         if around.minimum_only:
-            waiting = waiting[: max(0, member.minimum - here)]
+            needed = max(0, member.minimum - here)
+            waiting = [*waiting[:needed], *(pod for pod in waiting[needed:] if pod.name in around.homes)]
         groups.append(
             request.GroupAsk(
                 member.fqn,
@@ -112,7 +115,10 @@ def _pod(pod: raw.Object, around: Around) -> request.PodAsk:
         metadata["uid"],
         pins.avoiding(spec, around.avoid) if around.avoid else spec,
         metadata.get("labels") or {},
-        (pod.get("status") or {}).get("nominatedNodeName") or around.reserved.get(spec.get("hostname") or ""),
+        around.homes.get(metadata["name"])
+        or (pod.get("status") or {}).get("nominatedNodeName")
+        or around.reserved.get(spec.get("hostname") or ""),
+        metadata["name"] in around.homes,
     )
 
 

@@ -1,26 +1,13 @@
 """A PodClique: its pods and its status. The work is proportional to the clique."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
 
 from grovekeeper.api import conditions, names, raw
-from grovekeeper.expand import groups, model, plan, pods, status
+from grovekeeper.expand import groups, model, plan, status
 from grovekeeper.kube import errors, resources
-from grovekeeper.reconciler import children, deletion, faults, keys, ownership, statuses
+from grovekeeper.reconciler import children, creation, deletion, faults, keys, ownership, statuses, succession
 from grovekeeper.reconciler.context import Context, Result
 from grovekeeper.runtime import clock
-
-_BATCH = 32
-"""Pods that are created side by side. After a batch with a refusal no other is tried."""
-_LONGEST_WAIT = 60.0
-
-
-class Refused(Exception):
-    """The API server does not take the clique's pods; the condition says what to do."""
-
-    def __init__(self, condition: raw.Object) -> None:
-        super().__init__(condition["message"])
-        self.condition = condition
 
 
 async def reconcile(ctx: Context, key: keys.Key) -> Result:
@@ -34,16 +21,17 @@ async def reconcile(ctx: Context, key: keys.Key) -> Result:
     existing = ctx.stores.pods.by_index("owner", obj["metadata"]["uid"])
     count = groups.effective_replicas(obj["spec"].get("replicas", 1), obj["spec"].get("minAvailable") or 0)
     existing = await _without_lost(ctx, existing)
+    await succession.drive(ctx, obj, existing)
     wanted = plan.pods(count, existing, obj["metadata"]["labels"].get(names.LABEL_TEMPLATE_HASH, ""))
     await children.together(children.delete(ctx, resources.PODS, pod) for pod in wanted.delete)
     waits = [await _free_stuck(ctx, existing)]
     refusal: raw.Object | None = None
     try:
-        await _create(ctx, w, obj, wanted.create)
-    except Refused as refused:
+        await creation.of(ctx, w, obj, wanted.create)
+    except creation.Refused as refused:
         refusal = refused.condition
         ctx.events.warning(obj, "PodCreateFailed", refusal["message"], ctx.clock.stamp())
-        waits.append(_patience(obj, refusal["type"], ctx.clock.now()))
+        waits.append(creation.patience(obj, refusal["type"], ctx.clock.now()))
     waits.append(await _write_status(ctx, w, obj, count, refusal))
     return Result(min((wait for wait in waits if wait is not None), default=None))
 
@@ -97,83 +85,10 @@ def _is_node_lost(ctx: Context, pod: raw.Object) -> bool:
     return node is None or (ready is not None and ready["status"] != "True")
 
 
-async def _create(
-    ctx: Context, w: model.Workload, obj: raw.Object, missing: Sequence[tuple[int, tuple[str, ...]]]
-) -> None:
-    """Create the missing pods side by side, or raise Refused."""
-    metadata = obj["metadata"]
-    wanted = [
-        pods.created(w, obj, index, pods.name(metadata["name"], metadata["uid"], index, previous))
-        for index, previous in missing
-    ]
-    if wanted and _has(obj, status.WEBHOOK_MISSING):
-        # Ask before creating again what would have to be deleted again: a dry run passes the webhooks, too.
-        _check_injected(await _attempt(ctx, wanted[0], dry_run=True), ctx.clock.stamp())
-    for start in range(0, len(wanted), _BATCH):
-        await children.together(_one(ctx, obj, pod) for pod in wanted[start : start + _BATCH])
-
-
-async def _one(ctx: Context, obj: raw.Object, wanted: raw.Object) -> None:
-    try:
-        pod = await _attempt(ctx, wanted)
-    except errors.AlreadyExists:
-        pod = await _known(ctx, obj, wanted)
-    try:
-        _check_injected(pod, ctx.clock.stamp())
-    except Refused:
-        await children.delete(ctx, resources.PODS, pod, grace=0)
-        raise
-    children.observe(ctx, resources.PODS, pod)
-    if not ownership.living(ctx, obj):
-        # The clique went while the request was on its way.
-        await children.delete(ctx, resources.PODS, pod, grace=0)
-
-
-async def _attempt(ctx: Context, wanted: raw.Object, *, dry_run: bool = False) -> raw.Object:
-    try:
-        return await ctx.client.create(resources.PODS, wanted, dry_run=dry_run)
-    except (errors.Forbidden, errors.Invalid, errors.BadRequest) as error:
-        condition = conditions.condition(faults.REPLICA_FAILURE, True, "FailedCreate", str(error), ctx.clock.stamp())
-        raise Refused(condition) from error
-
-
-async def _known(ctx: Context, obj: raw.Object, wanted: raw.Object) -> raw.Object:
-    """Return the pod that has the name already: another worker created it, and the cache has not seen it yet."""
-    name = wanted["metadata"]["name"]
-    try:
-        pod = await ctx.client.get(resources.PODS, name, wanted["metadata"]["namespace"])
-    except errors.NotFound as error:
-        raise errors.Conflict(f"pod {name} existed and is gone again") from error
-    owner = ownership.controller(pod)
-    if owner is None or owner.get("uid") != obj["metadata"]["uid"]:
-        text = f"pod {name} exists and does not belong to PodClique {obj['metadata']['name']}: delete the pod"
-        raise Refused(conditions.condition(faults.REPLICA_FAILURE, True, "NameCollision", text, ctx.clock.stamp()))
-    return pod
-
-
-def _check_injected(pod: raw.Object, now: str) -> None:
-    if names.ANNOTATION_INJECTED in (pod["metadata"].get("annotations") or {}):
-        return
-    text = (
-        "pods are not changed by the pod webhook, so they are not kept: check that the MutatingWebhookConfiguration of "
-        "Grovekeeper exists, selects this namespace, and that the webhook's pods are ready"
-    )
-    raise Refused(conditions.condition(status.WEBHOOK_MISSING, True, "NotInjected", text, now))
-
-
-def _patience(obj: raw.Object, type_: str, now: datetime) -> float:
-    """Return how long to wait after a refusal: as long as it has been going on, from 1 s to a minute."""
-    known = conditions.find((obj.get("status") or {}).get("conditions"), type_)
-    if known is None:
-        return 1.0
-    going_on = now - clock.parse(known["lastTransitionTime"])
-    return min(max(going_on / timedelta(seconds=1), 1.0), _LONGEST_WAIT)
-
-
 async def _write_status(
     ctx: Context, w: model.Workload, obj: raw.Object, count: int, refusal: raw.Object | None
 ) -> float | None:
-    existing = ctx.stores.pods.by_index("owner", obj["metadata"]["uid"])
+    existing = plan.members(ctx.stores.pods.by_index("owner", obj["metadata"]["uid"]))
     fresh = status.clique(w, obj, existing, ctx.clock.stamp())
     fresh["conditions"] = conditions.merged(
         conditions.merged(fresh["conditions"], [], drop=[faults.REPLICA_FAILURE, status.WEBHOOK_MISSING]),
@@ -193,7 +108,3 @@ def _since(obj: raw.Object, condition: raw.Object) -> raw.Object:
     """Return the condition with the transition time that it had before."""
     known = conditions.find((obj.get("status") or {}).get("conditions"), condition["type"])
     return {**condition, "lastTransitionTime": known["lastTransitionTime"]} if known is not None else condition
-
-
-def _has(obj: raw.Object, type_: str) -> bool:
-    return conditions.is_true(obj, type_)

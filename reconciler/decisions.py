@@ -4,10 +4,10 @@ Pure: no clock, no calls. The shell around it is `gang`.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from grovekeeper.api import conditions, names, raw
-from grovekeeper.expand import plan
+from grovekeeper.expand import groups, naming, plan
 from grovekeeper.reconciler import pins
 
 Pods = Mapping[str, Sequence[raw.Object]]
@@ -22,6 +22,22 @@ def placement(live: raw.Object | None) -> dict[str, str]:
 def reserved(live: raw.Object | None) -> dict[str, str]:
     """Return where the gang's pods were last: hostname to node."""
     return _annotated(live, names.ANNOTATION_RESERVED)
+
+
+def succeeds(pod: raw.Object) -> bool:
+    """Return whether a pod of ours holds, by its nomination, the node of the pod that it takes over from."""
+    labels = pod["metadata"].get("labels") or {}
+    return plan.predecessor(pod) is not None and labels.get(names.LABEL_MANAGED_BY) == names.MANAGED_BY
+
+
+def places(clique: raw.Object) -> Iterator[tuple[str, raw.Object]]:
+    """Yield for every pod that a PodClique is to have its hostname, and what its metadata will say of it."""
+    metadata = clique["metadata"]
+    spec = clique["spec"]
+    for index in range(groups.effective_replicas(spec.get("replicas", 1), spec.get("minAvailable") or 0)):
+        host = naming.hostname(metadata["name"], index)
+        marks = {names.LABEL_PODCLIQUE: metadata["name"], names.LABEL_POD_INDEX: str(index)}
+        yield host, {"namespace": metadata["namespace"], "name": host, "labels": {**metadata["labels"], **marks}}
 
 
 def order(pods: Pods, base: str | None, name: str, *, has_minimum: bool) -> tuple[bool, int, bool, str, str]:

@@ -15,7 +15,19 @@ from grovekeeper.api import names, raw
 from grovekeeper.expand import gangs, plan
 from grovekeeper.kube import errors, resources
 from grovekeeper.placement import place, preempt, request, reserve, shape, snapshot
-from grovekeeper.reconciler import asks, children, decisions, gangstatus, keys, pins, preemption, statuses, view
+from grovekeeper.reconciler import (
+    asks,
+    children,
+    creation,
+    decisions,
+    gangstatus,
+    keys,
+    pins,
+    preemption,
+    reservations,
+    statuses,
+    view,
+)
 from grovekeeper.reconciler.context import Context, Result
 from grovekeeper.runtime import clock, metrics
 
@@ -68,7 +80,12 @@ class Owner:
     _phases: dict[str, tuple[str, float]] = field(default_factory=dict)
     """UID of a PodGang without a status yet, to its phase and the monotonic time since which it is in it."""
 
+    claims: reservations.Reservations = field(init=False)
+    _homeless: dict[str, float] = field(default_factory=dict)
+    """UID of a successor that could not be placed, to the monotonic time since which."""
+
     def __post_init__(self) -> None:
+        self.claims = reservations.Reservations(self.ctx, self.room)
         self.cached = view.View(self.ctx, self.room.node_of)
 
     def on_node(self, old: raw.Object | None, new: raw.Object | None) -> None:
@@ -85,14 +102,21 @@ class Owner:
             priority = decisions.held_priority(pod)
             if priority is not None:
                 self._priorities[priority] += step
+        ended = new is not None and plan.finished(new) and plan.terminating(new)
+        gone = new if ended else old if new is None else None
+        if gone is not None:
+            self.claims.vanished(gone)
         if new is not None:
-            self.room.upsert_pod(new)
+            self.room.upsert_pod(new, firm=decisions.succeeds(new))
+            self.claims.appeared(new)
         elif old is not None:
             self.room.remove_pod(old["metadata"]["uid"])
             self.sent.pop(old["metadata"]["uid"], None)
+            self._homeless.pop(old["metadata"]["uid"], None)
 
     def recover(self) -> None:
         """Begin an ownership: what any owner has decided and nobody has bound yet takes room before anything else."""
+        self.claims.clear()
         self.room.forget_all()
         self.waiting.clear()
         for live in self.ctx.stores.gangs.all():
@@ -102,9 +126,24 @@ class Owner:
                 node = decided.get(pod["metadata"]["name"])
                 if node is not None and plan.alive(pod) and not pod["spec"].get("nodeName"):
                     self.room.assume(pod["metadata"]["uid"], pod["spec"], node)
+            self._rebuild_claims(live)
+
+    def _rebuild_claims(self, live: raw.Object) -> None:
+        """Keep room for those pods of a gang that had a node, and of which nothing is there now. O(its pods)."""
+        reserved = decisions.reserved(live)
+        if not reserved:
+            return
+        mark = f"{live['metadata']['namespace']}/{live['metadata']['name']}"
+        there = {pod["spec"].get("hostname") for pod in self.ctx.stores.pods.by_index("gang", mark)}
+        for clique in self.ctx.stores.cliques.by_index("gang", mark):
+            for host, left in decisions.places(clique):
+                if host in reserved and host not in there:
+                    self.claims.rebuild(mark, left, reserved[host], clique["spec"]["podSpec"])
 
     async def reconcile(self, key: keys.Key) -> Result:
         """Look at one gang, or (key `room`) at all that wait."""
+        if self.claims.expire():
+            await self.ctx.enqueue(keys.ROOM)
         if key.kind == keys.ROOM:
             await self._try_waiting()
             return Result()
@@ -166,8 +205,11 @@ class Owner:
         again = await self._unwind(key, found)
         later = await self._write_status(found, why_not)
         await self._wake_scaled(found)
+        ends = self.claims.next_end(f"{found.w.namespace}/{found.gang.name}")
         waits = [
-            seconds for seconds in (again, later, soon, _RETRY_SECONDS if why_not else None) if seconds is not None
+            seconds
+            for seconds in (again, later, soon, ends, _RETRY_SECONDS if why_not else None)
+            if seconds is not None
         ]
         return Result(min(waits) if waits else None)
 
@@ -219,39 +261,75 @@ class Owner:
             return None
         if (ends := self._still_clearing(key)) is not None:
             return ends
+        homes = self.claims.of_pods(gated)
         for pod in gated:
             # What was decided for them before no longer counts, and must not be in their own way.
             self.room.release(pod["metadata"]["uid"])
+            if plan.home(pod) is not None:
+                self.room.upsert_pod(pod, firm=True)
         topology = gangs.topology_name(w)
         levels = asks.levels_of(self.ctx.stores.topologies.get(None, topology) if topology else None)
-        closed = self._closed(key, found)
-        around = self.cached.around(found, decisions.reserved(live), avoid, closed, minimum_only=minimum_only)
+        closed = self._closed(key, found) - {*homes.values()}
+        around = self.cached.around(found, decisions.reserved(live), avoid, closed, homes, minimum_only=minimum_only)
         ask = asks.ask(w, gang, found.pods, levels, around)
-        begin = perf_counter()
-        answer = place.place(ask, self.room)
-        metrics.PLACE_SECONDS.observe(perf_counter() - begin)
+        victims: preempt.Plan | None = None
+        # Nothing may be awaited in here: what is lent to this gang is not free for others.
+        with self.room.without([m for p in gated for m in (p["metadata"]["uid"], reservations.mark_of(p))]):
+            begin = perf_counter()
+            answer = place.place(ask, self.room)
+            metrics.PLACE_SECONDS.observe(perf_counter() - begin)
+            if isinstance(answer, request.Reasons):
+                self._keep_room(key, found, ask, never=answer.never)
+                victims = self._victims(found, ask)
         if isinstance(answer, request.Reasons):
             if live is None:
                 await self._write_gang(found, levels, {})
-            text = f"{gang.name}: {answer.summary}"
-            self.ctx.events.warning(w.raw, "GangUnschedulable", text, self.ctx.clock.stamp())
-            self._keep_room(key, found, ask, never=answer.never)
-            return await self._preempt(key, found, ask, gated) or answer.summary
+            return await self._give_way(key, found, answer, victims, gated)
         self._kept.pop(key, None)
-        if not answer.nodes:
-            return f"no room for {len(answer.left_out)} pods above the minimum" if answer.left_out else None
-        by_name = {pod["metadata"]["name"]: pod for pod in gated}
-        for name, node in answer.nodes.items():
-            self.room.assume(by_name[name]["metadata"]["uid"], by_name[name]["spec"], node)
+        if answer.nodes:
+            await self._decide(found, levels, answer, gated)
+        return f"no room for {len(answer.left_out)} pods above the minimum" if answer.left_out else None
+
+    async def _decide(
+        self, found: view.Found, levels: Mapping[str, str], answer: request.Placement, gated: Sequence[raw.Object]
+    ) -> None:
+        """Persist a decision and carry it out; room that was held for the pods is theirs from now on."""
+        chosen = [pod for pod in gated if pod["metadata"]["name"] in answer.nodes]
+        for pod in chosen:
+            self.room.assume(pod["metadata"]["uid"], pod["spec"], answer.nodes[pod["metadata"]["name"]])
         try:
             await self._write_gang(found, levels, answer.nodes, answer.score)
         except errors.KubeError:
-            for name in answer.nodes:
-                self.room.forget(by_name[name]["metadata"]["uid"])
+            for pod in chosen:
+                self.room.forget(pod["metadata"]["uid"])
+                self.room.upsert_pod(pod, firm=decisions.succeeds(pod))
             raise
-        await self._carry_out([by_name[name] for name in answer.nodes], answer.nodes)
+        for pod in chosen:
+            self.claims.release(reservations.mark_of(pod))
+            self._homeless.pop(pod["metadata"]["uid"], None)
+        await self._carry_out(chosen, answer.nodes)
         metrics.GANGS_PLACED.inc()
-        return f"no room for {len(answer.left_out)} pods above the minimum" if answer.left_out else None
+
+    async def _give_way(
+        self,
+        key: str,
+        found: view.Found,
+        answer: request.Reasons,
+        victims: preempt.Plan | None,
+        gated: Sequence[raw.Object],
+    ) -> str:
+        """Say why a gang is not placed, make room for it where that is possible, and let go what it held for long."""
+        text = f"{found.gang.name}: {answer.summary}"
+        self.ctx.events.warning(found.w.raw, "GangUnschedulable", text, self.ctx.clock.stamp())
+        if victims is not None:
+            return await self._preempt(key, found, victims, gated)
+        now = self.ctx.clock.monotonic()
+        for pod in gated:
+            since = self._homeless.setdefault(pod["metadata"]["uid"], now)
+            if plan.home(pod) is not None and now - since >= self.ctx.settings.reconcile.reservation_seconds:
+                await creation.nominate(self.ctx, pod, None)
+                await self.ctx.enqueue(keys.ROOM)
+        return answer.summary
 
     def _closed(self, key: str, found: view.Found) -> frozenset[str]:
         """Return the nodes that are kept for the first of the gangs that have waited long, if this one is behind it."""
@@ -282,27 +360,30 @@ class Owner:
         del self._clearing[key]
         return None
 
-    async def _preempt(
-        self, key: str, found: view.Found, ask: request.GangAsk, gated: Sequence[raw.Object]
-    ) -> str | None:
-        """Evict gangs of lower priority if the gang fits then, and keep their room for it; return what goes on."""
+    def _victims(self, found: view.Found, ask: request.GangAsk) -> preempt.Plan | None:
+        """Return which gangs of lower priority to evict so that the gang fits then; None where that does not help."""
         lowest = min((priority for priority, count in self._priorities.items() if count > 0), default=ask.priority)
         if lowest >= ask.priority or not ask.preempts or gangstatus.scheduled(found.gang, found.pods):
             return None
-        chosen = preempt.plan(ask, self.room, preemption.candidates(self.ctx))
-        if chosen is None:
-            return None
+        return preempt.plan(ask, self.room, preemption.candidates(self.ctx))
+
+    async def _preempt(self, key: str, found: view.Found, chosen: preempt.Plan, gated: Sequence[raw.Object]) -> str:
+        """Evict gangs of lower priority, and keep their room for this one; return what goes on."""
         by_name = {pod["metadata"]["name"]: pod for pod in gated}
         for name, node in chosen.placement.nodes.items():
             self.room.assume(by_name[name]["metadata"]["uid"], by_name[name]["spec"], node)
         uids = frozenset(uid for victim in chosen.victims for uid in victim.uids)
         self._clearing[key] = preemption.Clearing(uids, self.ctx.clock.monotonic() + preemption.PATIENCE_SECONDS)
-        await children.together(self._nominate(by_name[name], node) for name, node in chosen.placement.nodes.items())
+        await children.together(
+            creation.nominate(self.ctx, by_name[name], node) for name, node in chosen.placement.nodes.items()
+        )
         names_ = ", ".join(victim.name for victim in chosen.victims)
         text = f"{found.gang.name}: {names_} of lower priority make room"
         self.ctx.events.warning(found.w.raw, "GangPreempting", text, self.ctx.clock.stamp())
+        self.claims.given_up |= uids
         problem = await preemption.evict(self.ctx, chosen.victims, f"{found.w.namespace}/{found.gang.name}")
         if problem is not None:
+            self.claims.given_up -= uids
             self._clearing.pop(key)
             for pod in gated:
                 self.room.forget(pod["metadata"]["uid"])
@@ -346,7 +427,10 @@ class Owner:
             names.ANNOTATION_PLACEMENT: json.dumps(decided, sort_keys=True, separators=(",", ":")),
         }
         hosts = {p["metadata"]["name"]: p["spec"].get("hostname") or "" for pods in found.pods.values() for p in pods}
-        reserved = {**decisions.reserved(live), **{hosts[name]: node for name, node in decided.items()}}
+        known = {**decisions.reserved(live), **{hosts[name]: node for name, node in decided.items()}}
+        cliques = [self.ctx.stores.cliques.get(w.namespace, member.fqn) for member in gang.members]
+        wanted = {host for clique in cliques if clique is not None for host, _left in decisions.places(clique)}
+        reserved = {host: node for host, node in known.items() if host in wanted}
         annotations[names.ANNOTATION_RESERVED] = json.dumps(reserved, sort_keys=True, separators=(",", ":"))
         if score is not None:
             annotations[names.ANNOTATION_SCORE] = str(score)
@@ -356,24 +440,10 @@ class Owner:
         """Hold where somebody could take the room, then pin and ungate every pod with one patch."""
         policy = self.ctx.settings.reconcile.hold
         if policy == "always" or (policy == "contended" and (len(pods) >= _HOLD_FROM or self._contended > 0)):
-            await children.together(self._nominate(pod, nodes[pod["metadata"]["name"]]) for pod in pods)
+            await children.together(creation.nominate(self.ctx, pod, nodes[pod["metadata"]["name"]]) for pod in pods)
             if not self._has_room(pods, nodes):
                 raise errors.Conflict("somebody took the room while it was being held: placing again")
         await children.together(self._release(pod, nodes[pod["metadata"]["name"]]) for pod in pods)
-
-    async def _nominate(self, pod: raw.Object, node: str) -> None:
-        metadata = pod["metadata"]
-        if (pod.get("status") or {}).get("nominatedNodeName") == node:
-            return
-        body = {"metadata": {"uid": metadata["uid"]}, "status": {"nominatedNodeName": node}}
-        try:
-            stored = await self.ctx.client.patch(
-                resources.PODS, metadata["name"], metadata["namespace"], body, type="merge", subresource="status"
-            )
-        except (errors.NotFound, errors.Conflict):
-            return
-        stored["metadata"].pop("managedFields", None)
-        self.ctx.stores.pods.observe(stored)
 
     async def _release(self, pod: raw.Object, node: str) -> None:
         metadata = pod["metadata"]
@@ -420,6 +490,7 @@ class Owner:
         self.ctx.events.warning(found.w.raw, "GangUnbound", text, self.ctx.clock.stamp())
         for pod in doomed:
             self.room.forget(pod["metadata"]["uid"])
+            self.claims.given_up.add(pod["metadata"]["uid"])
         await children.together(children.delete(self.ctx, resources.PODS, pod) for pod in doomed)
         return None
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from grovekeeper.api import names, raw
 from grovekeeper.expand import plan
-from grovekeeper.kube import errors
+from grovekeeper.kube import errors, resources
 from grovekeeper.placement import preempt
 from grovekeeper.reconciler import children
 from grovekeeper.reconciler.context import Context
@@ -75,6 +75,8 @@ async def evict(ctx: Context, victims: Iterable[preempt.Victim], why: str) -> st
         live = ctx.stores.gangs.get(namespace, name)
         if live is not None:
             ctx.events.warning(live, "GangPreempted", f"evicted for {why}", ctx.clock.stamp())
+        for gang in victim.gangs:
+            await _forget_places(ctx, namespace, gang)
     try:
         await children.together(_one(ctx, pod, dry_run=False) for pod in listed)
     except errors.Throttled as error:
@@ -93,5 +95,20 @@ async def _one(ctx: Context, pod: raw.Object, *, dry_run: bool) -> None:
         return
 
 
+async def _forget_places(ctx: Context, namespace: str, gang: str) -> None:
+    """Note on the PodGang that it has no claim to its nodes any more, for owners that come after this one."""
+    live = ctx.stores.gangs.get(namespace, gang)
+    if live is None or names.ANNOTATION_RESERVED not in (live["metadata"].get("annotations") or {}):
+        return
+    metadata = live["metadata"]
+    body = {"metadata": {"uid": metadata["uid"], "annotations": {names.ANNOTATION_RESERVED: None}}}
+    try:
+        stored = await ctx.client.patch(resources.PODGANGS, metadata["name"], metadata["namespace"], body, type="merge")
+    except (errors.NotFound, errors.Conflict):
+        return
+    children.observe(ctx, resources.PODGANGS, stored)
+
+
 def _holds(pod: raw.Object) -> bool:
-    return bool(plan.alive(pod) and pod["spec"].get("nodeName"))
+    """Return whether a pod has room that would be free without it: its node, or that of the pod that it succeeds."""
+    return plan.alive(pod) and plan.home(pod) is not None

@@ -38,7 +38,7 @@ class Step:
     """Index of the set replica that is being updated; None when no replica is left."""
     pods: tuple[raw.Object, ...]
     cliques: tuple[raw.Object, ...]
-    """PodCliques of scaling-group replicas to recreate."""
+    """PodCliques of scaling-group replicas to move, with all of their pods."""
 
 
 def decide(w: model.Workload, replicas: Sequence[Replica], pods: Pods, begun: Collection[int] = ()) -> Step:
@@ -152,17 +152,23 @@ def _group(
         for j, found in by_index.items()
         if any(cliques.is_old(w, clique) or old_pods(clique, pods) for clique in found)
     }
-    broken = [clique for found in old.values() if not _well(found) for clique in found]
+    broken = [clique for found in old.values() if not _well(found, pods) for clique in found]
     if broken or not old:
         return broken
     complete = all(len(found) == len(template.clique_names) for found in by_index.values())
-    if len(by_index) < wanted or not complete or not all(_well(found) for found in by_index.values()):
+    if len(by_index) < wanted or not complete or not all(_well(found, pods) for found in by_index.values()):
         return []
     return old[min(old)]
 
 
-def _well(members: Sequence[raw.Object]) -> bool:
-    return all(
-        (clique.get("status") or {}).get("readyReplicas", 0) >= (clique["spec"].get("minAvailable") or 0)
-        for clique in members
-    )
+def _well(members: Sequence[raw.Object], pods: Pods) -> bool:
+    return all(_ready(clique, pods) >= (clique["spec"].get("minAvailable") or 0) for clique in members)
+
+
+def _ready(clique: raw.Object, pods: Pods) -> int:
+    """Return how many pods are ready: what the pods say where they are known, for the status may be from before."""
+    found = pods.get(clique["metadata"]["uid"])
+    if found is not None:
+        return sum(1 for pod in found if plan.alive(pod) and plan.ready(pod))
+    told: int = (clique.get("status") or {}).get("readyReplicas", 0)
+    return told

@@ -10,9 +10,12 @@ from collections.abc import Iterable, Sequence
 from grovekeeper.api import conditions, names, raw
 from grovekeeper.expand import cliques, model, naming, plan, status
 from grovekeeper.kube import resources
-from grovekeeper.reconciler import children, coherent, faults, keys, progress, rolling
+from grovekeeper.reconciler import children, coherent, creation, faults, keys, progress, rolling, succession
 from grovekeeper.reconciler.context import SET_RESOURCES, Context
 from grovekeeper.reconciler.rolling import Replica
+
+_AGAIN_SECONDS = 5.0
+"""When to look again after a successor was refused."""
 
 
 async def step(ctx: Context, w: model.Workload, fresh: raw.Object) -> float | None:
@@ -21,16 +24,17 @@ async def step(ctx: Context, w: model.Workload, fresh: raw.Object) -> float | No
     Returns the seconds until the progress deadline would pass; None where there is none.
     """
     replicas = [_replica(ctx, w, index) for index in range(w.total)]
+    begun = progress.updating(w)
     pods = {
-        clique["metadata"]["uid"]: ctx.stores.pods.by_index("owner", clique["metadata"]["uid"])
+        clique["metadata"]["uid"]: _pods(ctx, clique)
         for replica in replicas
         for clique in replica.cliques
-        if not rolling.is_settled(clique)
+        if replica.index in begun or not rolling.is_settled(clique)
     }
     outdated = [replica for replica in replicas if rolling.is_outdated(w, replica, pods)]
-    begun = progress.updating(w)
     updating: Sequence[int] = [r.index for r in replicas if r.index in begun and not rolling.is_finished(w, r, pods)]
     surge = 0
+    trouble: str | None = None
     strategy = w.update_strategy.get("type")
     if strategy == names.UPDATE_ON_DELETE:
         updating = ()
@@ -41,27 +45,29 @@ async def step(ctx: Context, w: model.Workload, fresh: raw.Object) -> float | No
         chosen = _choose(w, replicas, pods)
         updating, surge = chosen.updating, chosen.surge
         await _note(ctx, w, progress.fresh(w, replicas, _seen(updating, surge, outdated), ctx.clock.stamp()))
-        await _renew(ctx, w, [replicas[index] for index in updating])
+        trouble = await _renew(ctx, w, [replicas[index] for index in updating])
     else:
         doing = rolling.decide(w, replicas, pods, begun)
         updating = () if doing.updating is None else (doing.updating,)
         await _note(ctx, w, progress.fresh(w, replicas, _seen(updating, surge, outdated), ctx.clock.stamp()))
-        await children.together(children.delete(ctx, resources.PODS, pod) for pod in doing.pods)
-        await children.together(children.delete(ctx, resources.PODCLIQUES, clique) for clique in doing.cliques)
+        trouble = await _replace(ctx, w, doing.pods) or await _recreate(ctx, w, replicas, doing)
     await ctx.enqueue(*_behind(w, replicas))
     found = progress.fresh(w, replicas, _seen(updating, surge, outdated), ctx.clock.stamp())
-    return _show(ctx, w, fresh, found) if found is not None else None
+    left = _show(ctx, w, fresh, found, trouble) if found is not None else None
+    return left if trouble is None else min(left or _AGAIN_SECONDS, _AGAIN_SECONDS)
 
 
 def _seen(updating: Sequence[int], surge: int, outdated: Sequence[Replica]) -> progress.Observed:
     return progress.Observed(updating, surge, len(outdated))
 
 
-def _show(ctx: Context, w: model.Workload, fresh: raw.Object, found: raw.Object) -> float | None:
+def _show(ctx: Context, w: model.Workload, fresh: raw.Object, found: raw.Object, trouble: str | None) -> float | None:
     """Put progress and its condition into the status; say once that the deadline has passed."""
     fresh[w.dialect.progress_field] = found
     now = ctx.clock.now()
     verdict, left = progress.condition(w, found, now)
+    if trouble is not None:
+        verdict = {**verdict, "message": f"{verdict['message']}; nothing is replaced while pods are refused: {trouble}"}
     fresh["conditions"] = conditions.merged(fresh["conditions"], [verdict])
     if verdict["reason"] == progress.EXCEEDED:
         known = conditions.find((w.raw.get("status") or {}).get("conditions"), progress.PROGRESSING)
@@ -109,27 +115,53 @@ async def _note(ctx: Context, w: model.Workload, found: raw.Object | None) -> No
     children.observe(ctx, resource, stored)
 
 
-async def _renew(ctx: Context, w: model.Workload, moving: Sequence[Replica]) -> None:
-    """Give all PodCliques of these replicas the newest template, then delete every pod from before.
+async def _renew(ctx: Context, w: model.Workload, moving: Sequence[Replica]) -> str | None:
+    """Give all PodCliques of these replicas the newest template, then replace every pod from before.
 
     Cliques whose template did not change move, too. They are marked first: while one of the others is old, all of this
-    is done again should it be cut short.
+    is done again should it be cut short. Returns why no pod was replaced, if so.
     """
     old = [replica for replica in moving if any(cliques.is_old(w, clique) for clique in replica.cliques)]
     await children.together(
         _mark(ctx, w, clique) for replica in old for clique in replica.cliques if not cliques.is_old(w, clique)
     )
     await _pass_on(ctx, w, old, w.generation_hash)
-    fresh = [clique for replica in moving for clique in _replica(ctx, w, replica.index).cliques]
-    doomed = [
-        pod
-        for clique in fresh
-        if not cliques.is_old(w, clique)
-        for pod in rolling.old_pods(
-            clique, {clique["metadata"]["uid"]: ctx.stores.pods.by_index("owner", clique["metadata"]["uid"])}
-        )
+    known = {clique["metadata"]["uid"] for replica in moving for clique in replica.cliques}
+    fresh = [
+        clique
+        for replica in moving
+        for clique in _replica(ctx, w, replica.index).cliques
+        if clique["metadata"]["uid"] in known and not cliques.is_old(w, clique)
     ]
-    await children.together(children.delete(ctx, resources.PODS, pod) for pod in doomed)
+    doomed = [p for clique in fresh for p in rolling.old_pods(clique, {clique["metadata"]["uid"]: _pods(ctx, clique)})]
+    return await _replace(ctx, w, doomed)
+
+
+async def _recreate(ctx: Context, w: model.Workload, replicas: Sequence[Replica], doing: rolling.Step) -> str | None:
+    """Move replicas of scaling groups, each as a whole; their PodCliques stay, so that nobody gets their room."""
+    parts: dict[tuple[str | None, str], list[raw.Object]] = {}
+    for clique in doing.cliques:
+        index = clique["metadata"]["labels"][names.LABEL_SCALINGGROUP_INDEX]
+        parts.setdefault((rolling.group_of(clique), index), []).append(clique)
+    if doing.updating is None or not parts:
+        return None
+    groups = replicas[doing.updating].groups
+    return await _renew(ctx, w, [Replica(doing.updating, tuple(found), groups) for found in parts.values()])
+
+
+async def _replace(ctx: Context, w: model.Workload, doomed: Sequence[raw.Object]) -> str | None:
+    """Replace pods by successors that hold their nodes; return why the API server takes no successors, if so."""
+    try:
+        await succession.replace(ctx, w, doomed)
+    except creation.Refused as refused:
+        ctx.events.warning(w.raw, "PodCreateFailed", str(refused), ctx.clock.stamp())
+        return str(refused)
+    return None
+
+
+def _pods(ctx: Context, clique: raw.Object) -> list[raw.Object]:
+    """Return the pods of a PodClique that count."""
+    return plan.members(ctx.stores.pods.by_index("owner", clique["metadata"]["uid"]))
 
 
 def _behind(w: model.Workload, replicas: Sequence[Replica]) -> list[str]:

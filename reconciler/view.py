@@ -55,9 +55,9 @@ class View:
         )
 
     def pods(self, namespace: str, gang: str) -> Pods:
-        """Return a gang's pods by PodClique FQN, terminating ones included."""
+        """Return a gang's pods by PodClique FQN, terminating ones included; no successors before their time."""
         result: Pods = {}
-        for pod in self._stores.pods.by_index("gang", f"{namespace}/{gang}"):
+        for pod in plan.members(self._stores.pods.by_index("gang", f"{namespace}/{gang}")):
             result.setdefault(pod["metadata"]["labels"][names.LABEL_PODCLIQUE], []).append(pod)
         return result
 
@@ -67,14 +67,16 @@ class View:
         reserved: Mapping[str, str],
         avoid: Sequence[str],
         closed: frozenset[str],
+        homes: Mapping[str, str],
         *,
         minimum_only: bool,
     ) -> asks.Around:
-        """Return what a gang's placement depends on besides its own pods."""
+        """Return what a gang's placement depends on besides its own pods. `homes` is nodes held for them, by name."""
         base = found.gang.base
         near = self._nodes(found.w.namespace, "gang", [base]) if base is not None else ()
+        near = tuple(dict.fromkeys([*homes.values(), *near]))
         peers = self._replicas(found), self._groups(found)
-        return asks.Around(near, reserved, tuple(avoid), closed, minimum_only, *peers)
+        return asks.Around(near, reserved, tuple(avoid), closed, homes, minimum_only, *peers)
 
     def _replicas(self, found: Found) -> asks.Peers:
         w, gang = found.w, found.gang

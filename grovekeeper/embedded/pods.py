@@ -100,6 +100,15 @@ def bound(pod: raw.Object, node: str, now: str) -> raw.Object:
     return {**pod, "spec": {**pod["spec"], "nodeName": node}, "status": {**status, "conditions": [condition]}}
 
 
+def evicted(pod: raw.Object, now: str) -> raw.Object:
+    """Return the pod as the eviction API marks it before it deletes it."""
+    text = "Eviction API: evicting"
+    mark = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": text}
+    status = pod.get("status") or {}
+    kept = [entry for entry in status.get("conditions") or () if entry["type"] != "DisruptionTarget"]
+    return {**pod, "status": {**status, "conditions": [*kept, {**mark, "lastTransitionTime": now}]}}
+
+
 def protected(pod: raw.Object, budgets: Sequence[raw.Object], pods: Sequence[raw.Object]) -> bool:
     """Return whether some PodDisruptionBudget forbids the eviction. Percentages are of the pods that there are."""
     if not pod["spec"].get("nodeName"):

@@ -287,7 +287,8 @@ class ApiServer:
                 text = "Cannot evict pod as it would violate the pod's disruption budget."
                 raise StatusError(429, "TooManyRequests", text)
             if not call.dry:
-                self.controllers.delete(call.kind.collection, obj)
+                marked = self.storage.put(call.kind.collection, pods.evicted(obj, self.now()))
+                self.controllers.delete(call.kind.collection, marked)
             return _json({"kind": "Status", "apiVersion": "v1", "status": "Success"}, 201)
         raise StatusError(404, "NotFound", f"there is no subresource {call.subresource}")
 

@@ -59,12 +59,53 @@ def pod_index(pod: raw.Object) -> int:
     return int(text) if text.isdigit() else -1
 
 
+def disrupted(pod: raw.Object) -> bool:
+    """Return whether somebody wanted the pod off its node: it was evicted, preempted, drained."""
+    return _is_true(pod, "DisruptionTarget")
+
+
+def predecessor(pod: raw.Object) -> str | None:
+    """Return the UID of the pod that this one succeeds; None for a pod that succeeds nobody."""
+    found: str | None = (pod["metadata"].get("annotations") or {}).get(names.ANNOTATION_SUCCEEDS)
+    return found
+
+
+def home(pod: raw.Object) -> str | None:
+    """Return the node that a pod has or has the next claim to: bound, or nominated as a successor."""
+    node = pod["spec"].get("nodeName")
+    if not node and predecessor(pod) is not None:
+        node = (pod.get("status") or {}).get("nominatedNodeName")
+    return node or None
+
+
+def heirs(pods: Sequence[raw.Object]) -> list[tuple[raw.Object, raw.Object]]:
+    """Return the successors whose predecessor is still listed, each with that predecessor."""
+    listed = {pod["metadata"]["uid"]: pod for pod in pods}
+    return [(pod, listed[uid]) for pod in pods if (uid := predecessor(pod)) is not None and uid in listed]
+
+
+def members(pods: Sequence[raw.Object]) -> list[raw.Object]:
+    """Return the pods that count: all but successors whose predecessor is still listed."""
+    listed = {pod["metadata"]["uid"] for pod in pods}
+    return [pod for pod in pods if predecessor(pod) not in listed]
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """A pod to create."""
+
+    index: int
+    previous: tuple[str, ...] = ()
+    """UIDs of the pods that have the index and are still listed."""
+    succeeds: raw.Object | None = None
+    """The pod that is terminating and whose node is held for the new one."""
+
+
 @dataclass(frozen=True, slots=True)
 class PodsPlan:
     """What to do to a clique's pods now."""
 
-    create: tuple[tuple[int, tuple[str, ...]], ...]
-    """Pod index and the UIDs of the pods that held it and are still listed."""
+    create: tuple[Birth, ...]
     delete: tuple[raw.Object, ...]
 
 
@@ -72,10 +113,11 @@ def pods(clique_replicas: int, existing: Sequence[raw.Object], template_hash: st
     """Return which indexes to create and which pods to delete, so that `clique_replicas` living pods remain.
 
     Indexes are filled lowest first. A terminating pod keeps its index until it is gone (its hostname is still in
-    use); a Failed or Succeeded pod is deleted and its index given to a successor (Grove keeps it: 13.1).
-    A second living pod of one index is surplus.
+    use); its successor is created at once where it has a node to pass on, and waits. A Failed or Succeeded pod is
+    deleted and its index given to a successor (Grove keeps it: 13.1). A second living pod of one index is surplus.
     """
-    living = [pod for pod in existing if alive(pod)]
+    present = members(existing)
+    living = [pod for pod in present if alive(pod)]
     dead = [pod for pod in existing if finished(pod) and not terminating(pod)]
     surplus = sorted(living, key=lambda pod: _keep_order(pod, template_hash))
     doubles = _doubles(living)
@@ -83,16 +125,29 @@ def pods(clique_replicas: int, existing: Sequence[raw.Object], template_hash: st
     victims = doubles + [pod for pod in surplus if pod not in doubles][:excess]
     gone = {pod["metadata"]["uid"] for pod in victims}
     taken = {pod_index(pod) for pod in living if pod["metadata"]["uid"] not in gone}
-    busy = {pod_index(pod) for pod in existing if terminating(pod)}
-    create = []
+    free = clique_replicas - len(taken)
+    create: list[Birth] = []
+    ending = {pod_index(pod): pod for pod in present if terminating(pod)}
+    waiting = {pod_index(heir): heir for heir, _ in heirs(existing) if alive(heir) and pod_index(heir) not in taken}
+    kept = sorted(waiting)[: max(0, free)]
+    victims += [heir for index, heir in waiting.items() if index not in kept]
+    victims += [heir for heir, before in heirs(existing) if before["metadata"]["uid"] in gone and alive(heir)]
+    free -= len(kept)
+    for index in sorted(ending.keys() - taken - waiting.keys())[: max(0, free)]:
+        free -= 1
+        if home(ending[index]) is not None and not disrupted(ending[index]):
+            create.append(Birth(index, _holders(existing, index), ending[index]))
     index = 0
-    missing = clique_replicas - len(taken) - len(busy - taken)
-    while missing > 0:
-        if index not in taken and index not in busy:
-            create.append((index, _holders(existing, index)))
-            missing -= 1
+    while free > 0:
+        if index not in taken and index not in ending:
+            create.append(Birth(index, _holders(existing, index)))
+            free -= 1
         index += 1
-    return PodsPlan(tuple(create), tuple(dead + victims))
+    return PodsPlan(tuple(create), tuple(_once(dead + victims)))
+
+
+def _once(pods: Sequence[raw.Object]) -> list[raw.Object]:
+    return list({pod["metadata"]["uid"]: pod for pod in pods}.values())
 
 
 def _keep_order(pod: raw.Object, template_hash: str) -> tuple[int, int, int, int, int]:

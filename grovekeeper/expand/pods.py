@@ -32,10 +32,13 @@ def name(clique_fqn: str, clique_uid: str, index: int, previous: Sequence[str] =
     return f"{clique_fqn}-{revision.short('/'.join([clique_uid, str(index), *sorted(previous)]), 5)}"
 
 
-def created(w: model.Workload, clique: raw.Object, index: int, pod_name: str) -> raw.Object:
+def created(
+    w: model.Workload, clique: raw.Object, index: int, pod_name: str, succeeds: str | None = None
+) -> raw.Object:
     """Return the pod as the reconciler posts it, for one PodClique object of the set.
 
-    The gate is there from the start: a pod that slips past the webhook is stuck, not loose.
+    The gate is there from the start: a pod that slips past the webhook is stuck, not loose. `succeeds` is the UID of
+    the pod whose place it takes.
     """
     metadata = clique["metadata"]
     fqn: str = metadata["name"]
@@ -52,6 +55,8 @@ def created(w: model.Workload, clique: raw.Object, index: int, pod_name: str) ->
     annotations[names.ANNOTATION_INTENT] = json.dumps(
         intent(w, clique, template_name, group_index, index), sort_keys=True, separators=(",", ":")
     )
+    if succeeds is not None:
+        annotations[names.ANNOTATION_SUCCEEDS] = succeeds
     pod_metadata = labels.metadata(pod_name, w.namespace, marks, clique, annotations)
     pod_metadata["generateName"] = f"{fqn}-"
     spec = dict(clique["spec"]["podSpec"])

@@ -6,10 +6,11 @@ answer is made cheaper (`improve`); then pods above the minimum get what is left
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from grovekeeper.placement import explain, improve, parts, request
+from grovekeeper.placement import explain, homes, improve, parts, request
 from grovekeeper.placement import search as searching
 from grovekeeper.placement.snapshot import Ints, Snapshot
 
@@ -21,6 +22,17 @@ def place(
 
     `among` is the rows to which the search is confined; all where it is not given.
     """
+    some = homes.parting(gang, snapshot)
+    if some is not None:
+        answer = _place(some.rest, snapshot, among, some.taken)
+        if isinstance(answer, request.Placement):
+            return replace(answer, nodes={**some.home, **answer.nodes})
+    return _place(gang, snapshot, among, None)
+
+
+def _place(
+    gang: request.GangAsk, snapshot: Snapshot, among: Ints | None, taken: Ints | None
+) -> request.Placement | request.Reasons:
     root = parts.tree(gang, snapshot)
     if isinstance(root, request.Reasons):
         return root
@@ -28,6 +40,8 @@ def place(
     if unknown is not None:
         return explain.unknown_level(unknown)
     search = searching.Search(snapshot, gang)
+    if taken is not None:
+        search.free[:, : taken.shape[1]] -= taken
     again = _back_home(gang, root, search)
     if again is not None:
         return again

@@ -35,6 +35,8 @@ class PodAsk:
     labels: Mapping[str, str] = field(default_factory=dict)
     nominated: str | None = None
     """Node where this pod is to stay if at all possible (reuse of a reservation, a decision half carried out)."""
+    held: bool = False
+    """Whether that node is held for it: then it goes there also when others of its gang cannot go home."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,8 +96,8 @@ class Snapshot:
             self._total[row] = 0
             self._epoch += 1
 
-    def upsert_pod(self, pod: raw.Object) -> bool:
-        """Take in a pod of anybody; return whether room may have grown."""
+    def upsert_pod(self, pod: raw.Object, *, firm: bool = False) -> bool:
+        """Take in a pod of anybody; return whether room may have grown. A `firm` nomination holds against everybody."""
         uid = pod["metadata"]["uid"]
         self._pods[uid] = pod
         if (pod["spec"].get("affinity") or {}).get("podAntiAffinity"):
@@ -118,7 +118,7 @@ class Snapshot:
         nominated = (pod.get("status") or {}).get("nominatedNodeName")
         grown = self._drop(uid) if known is not None and known.node != nominated else False
         if nominated and uid not in self._charges:
-            priority = pod["spec"].get("priority") or 0
+            priority = None if firm else pod["spec"].get("priority") or 0
             self._charge(uid, _Charge(nominated, self._of(pod), assumed=False, nominated_priority=priority))
         return grown
 
@@ -132,6 +132,16 @@ class Snapshot:
         """Charge a pod to the node that we have chosen, until it is seen bound or forgotten."""
         self._drop(uid)
         self._charge(uid, _Charge(node, shapes.requests(spec), assumed=True, nominated_priority=None))
+
+    def hand_over(self, uid: str, heir: str) -> bool:
+        """Charge to `heir` what a pod is charged with; return whether it was charged at all."""
+        known = self._charges.get(uid)
+        if known is None:
+            return False
+        self._drop(uid)
+        self._drop(heir)
+        self._charge(heir, _Charge(known.node, known.requests, assumed=True, nominated_priority=None))
+        return True
 
     def forget(self, uid: str) -> bool:
         """Take back an assumption; return whether there was one."""

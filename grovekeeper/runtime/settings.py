@@ -46,6 +46,8 @@ class Reconcile(_Part):
     hold: Literal["always", "contended", "never"] = "contended"
     reserve_after_seconds: float = 120.0
     """A gang that has waited this long gets a domain kept for it: gangs behind it are placed elsewhere."""
+    reservation_seconds: float = 300.0
+    """For how long a node is held for the successor of a pod that is gone, while it cannot be placed."""
     stuck_terminating_seconds: float | None = None
     """Force-delete pods that are still terminating on a lost node after this long; None: never."""
 

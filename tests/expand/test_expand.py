@@ -158,6 +158,13 @@ def pod(
     return {"metadata": metadata, "spec": {"nodeName": node}, "status": {"phase": phase, "conditions": conditions}}
 
 
+def heir(index: int) -> dict[str, Any]:
+    """The successor of the pod of this index, not yet in its place."""
+    found = pod(index, ready=False, node=None, phase="Pending")
+    found["metadata"] |= {"name": "heir", "uid": "heir", "annotations": {names.ANNOTATION_SUCCEEDS: f"u{index}"}}
+    return found
+
+
 @pytest.mark.parametrize(
     ("replicas", "existing", "create", "delete"),
     [
@@ -167,12 +174,22 @@ def pod(
         pytest.param(1, [pod(0, ready=False), pod(1)], [], ["p0"], id="the unready goes first"),
         pytest.param(1, [pod(0, hash_="old"), pod(1)], [], ["p0"], id="the old template goes first"),
         pytest.param(1, [pod(0, phase="Failed")], [0], ["p0"], id="a failed pod is replaced"),
-        pytest.param(1, [pod(0, deletionTimestamp="t")], [], [], id="a terminating pod keeps its index"),
+        pytest.param(1, [pod(0, deletionTimestamp="t", node=None)], [], [], id="a terminating pod keeps its index"),
+        pytest.param(
+            1, [pod(0, deletionTimestamp="t")], [0], [], id="who has a node to pass on has a successor at once"
+        ),
+        pytest.param(1, [pod(0, deletionTimestamp="t"), heir(0)], [], [], id="and only one"),
+        pytest.param(0, [pod(0, deletionTimestamp="t"), heir(0)], [], ["heir"], id="a successor nobody wants goes"),
+        pytest.param(
+            2, [pod(0), pod(1, deletionTimestamp="t"), pod(2, deletionTimestamp="t")], [1], [], id="lowest first"
+        ),
+        pytest.param(1, [pod(0), heir(0)], [], [], id="a successor is no double of its predecessor"),
+        pytest.param(0, [pod(0), heir(0)], [], ["p0", "heir"], id="both go when the index goes"),
     ],
 )
 def test_pods_of_a_clique(replicas: int, existing: list[dict[str, Any]], create: list[int], delete: list[str]) -> None:
     found = plan.pods(replicas, existing, "new")
-    assert [index for index, _holders in found.create] == create
+    assert [birth.index for birth in found.create] == create
     assert [each["metadata"]["name"] for each in found.delete] == delete
 
 

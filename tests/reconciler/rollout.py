@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable
 
 from grovekeeper.api import names, raw
+from grovekeeper.expand import plan
 from grovekeeper.reconciler import context
 from tests.reconciler import world
 
@@ -34,10 +35,10 @@ def changed(obj: raw.Object, *cliques: str) -> raw.Object:
 
 
 def images(here: world.World, index: int, clique: str = "") -> set[str]:
-    """The images of a replica's living pods."""
+    """The images of a replica's living pods; successors count when their predecessor is gone."""
     return {
         pod["spec"]["containers"][0]["image"]
-        for pod in here.pods()
+        for pod in plan.members(here.pods())
         if pod["metadata"]["labels"]["grove.io/podcliqueset-replica-index"] == str(index)
         and pod["metadata"]["labels"][names.LABEL_PODCLIQUE].endswith(clique)
         and "deletionTimestamp" not in pod["metadata"]

@@ -3,6 +3,7 @@ from datetime import timedelta
 import pytest
 
 from grovekeeper.api import names, raw
+from grovekeeper.expand import plan
 from grovekeeper.kube import errors, resources
 from grovekeeper.reconciler import arrivals, faults, statuses
 from tests.reconciler import world
@@ -52,7 +53,9 @@ async def test_an_index_stays_taken_while_its_pod_terminates() -> None:
     victim = here.pods(FRONT)[0]
     await here.api.delete(resources.PODS, victim["metadata"]["name"], "ns", uid=victim["metadata"]["uid"])
     await here.settle()
-    assert len(here.pods(FRONT)) == 2
+    counting = plan.members(here.pods(FRONT))
+    assert victim["metadata"]["uid"] in {pod["metadata"]["uid"] for pod in counting}
+    assert [pod["spec"]["hostname"] for pod in counting] == ["demo-0-front-0", "demo-0-front-1"]
     await here.finish()
     await here.settle()
     assert len(here.pods(FRONT)) == 2

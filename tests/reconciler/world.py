@@ -14,7 +14,7 @@ from typing import Any
 import jsonpatch
 
 from grovekeeper.api import names, raw
-from grovekeeper.expand import pods
+from grovekeeper.expand import plan, pods
 from grovekeeper.kube import errors, informer, resources
 from grovekeeper.reconciler import context, dispatcher, keys, worker
 from grovekeeper.runtime import clock, queue, settings
@@ -303,7 +303,7 @@ class World:
 
     async def start(self, clique: str = "") -> None:
         """Place and start all pods (of a clique): what placement, scheduler and kubelet do."""
-        for pod in self.pods(clique):
+        for pod in plan.members(self.pods(clique)):
             if "deletionTimestamp" not in pod["metadata"]:
                 await self.mark(pod, node="n1", ready=True)
 
