@@ -1,0 +1,76 @@
+"""helm installs, upgrades and removes the chart on a real API server."""
+
+import subprocess
+import urllib.error
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.controlplane import binaries
+from tests.controlplane.plane import ControlPlane, Options
+
+CHART = Path(__file__).parents[2] / "charts" / "grovekeeper"
+SPACE = "grovekeeper-system"
+DEPLOYMENTS = f"/apis/apps/v1/namespaces/{SPACE}/deployments"
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+
+
+@pytest.fixture(scope="module")
+def plane() -> Iterator[ControlPlane]:
+    with ControlPlane(Options(scheduler=False, kubelets=False)) as found:
+        yield found
+
+
+def helm(plane: ControlPlane, *arguments: str) -> str:
+    command = [str(binaries.ensure("helm")), f"--kubeconfig={plane.kubeconfig}", f"--namespace={SPACE}", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def there(plane: ControlPlane, path: str) -> list[str]:
+    return sorted(entry["metadata"]["name"] for entry in plane.request("GET", path)["items"])  # type: ignore[attr-defined]
+
+
+def test_the_chart_is_installed_upgraded_and_removed(plane: ControlPlane) -> None:
+    helm(plane, "install", "grovekeeper", str(CHART), "--create-namespace")
+    parts = [f"grovekeeper-{part}" for part in ("dispatcher", "redis", "webhook", "worker")]
+    assert there(plane, DEPLOYMENTS) == parts
+    kinds = [name for name in there(plane, CRDS) if name.endswith("grove.io")]
+    assert {"podgangsets.grove.io", "podcliquesets.grove.io", "podgangs.scheduler.grove.io"} <= {*kinds}
+    helm(plane, "upgrade", "grovekeeper", str(CHART), "--set", "redis.url=redis://redis.example.com:6379/0")
+    assert there(plane, DEPLOYMENTS) == [name for name in parts if name != "grovekeeper-redis"]
+    helm(plane, "uninstall", "grovekeeper", "--wait=false")
+    assert there(plane, DEPLOYMENTS) == []
+    # Sets outlive the release: helm leaves CRDs alone.
+    assert [name for name in there(plane, CRDS) if name.endswith("grove.io")] == kinds
+
+
+def test_the_service_account_may_do_its_work_and_no_more(plane: ControlPlane) -> None:
+    helm(plane, "install", "again", str(CHART), "--create-namespace", "--set", "redis.url=redis://r:6379")
+    user = f"system:serviceaccount:{SPACE}:grovekeeper"
+    allowed = [("create", "", "pods"), ("patch", "grove.io", "podcliques/status"), ("create", "", "pods/eviction")]
+    refused = [
+        ("get", "", "secrets"),
+        ("delete", "", "nodes"),
+        ("create", "", "pods/exec"),
+        ("patch", "apps", "deployments"),
+    ]
+    for (verb, group, resource), want in [*((each, True) for each in allowed), *((each, False) for each in refused)]:
+        name, _, subresource = resource.partition("/")
+        attributes = {
+            "verb": verb,
+            "group": group,
+            "resource": name,
+            "subresource": subresource,
+            "namespace": "default",
+        }
+        review = {"spec": {"user": user, "resourceAttributes": attributes}}
+        try:
+            found = plane.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)
+        except urllib.error.HTTPError as error:
+            raise AssertionError(error.read().decode()) from error
+        assert found["status"].get("allowed", False) is want, (verb, resource)  # type: ignore[attr-defined]
