@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from grovekeeper.api import raw
 from grovekeeper.expand import gangs, model, plan
 from grovekeeper.placement import request
-from grovekeeper.reconciler import pins
+from grovekeeper.reconciler import decisions, pins
 
 Peers = tuple[tuple[str, ...], ...]
 """Where siblings are: node names, a tuple a sibling."""
@@ -61,7 +61,7 @@ def ask(
             priority = max(priority, pod["spec"].get("priority") or 0)
             preempts = preempts and pod["spec"].get("preemptionPolicy") != "Never"
             created = max(created, pod["metadata"].get("creationTimestamp", ""))
-            node = pod["spec"].get("nodeName") or (None if plan.gated(pod) else pins.pinned_to(pod))
+            node = decisions.place_of(pod)
             if node:
                 fixed[pod["metadata"]["name"]] = (member.fqn, node)
                 here += 1

@@ -40,6 +40,14 @@ def places(clique: raw.Object) -> Iterator[tuple[str, raw.Object]]:
         yield host, {"namespace": metadata["namespace"], "name": host, "labels": {**metadata["labels"], **marks}}
 
 
+def place_of(pod: raw.Object) -> str | None:
+    """Return the node that a living pod is on or was released to; None while it waits for a place."""
+    if not plan.alive(pod):
+        return None
+    node: str | None = pod["spec"].get("nodeName")
+    return node or (None if plan.gated(pod) else pins.pinned_to(pod))
+
+
 def order(pods: Pods, base: str | None, name: str, *, has_minimum: bool) -> tuple[bool, int, bool, str, str]:
     """Return the order in which waiting gangs are tried: those without their minimum, priority, base gangs, age, name.
 

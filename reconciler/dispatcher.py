@@ -8,8 +8,8 @@ from redis import RedisError
 from redis.asyncio import Redis
 
 from grovekeeper.api import conditions, names, raw
-from grovekeeper.expand import gangs, parse, plan
-from grovekeeper.kube import informer
+from grovekeeper.expand import gangs, naming, parse, plan
+from grovekeeper.kube import informer, resources
 from grovekeeper.placement import shape
 from grovekeeper.reconciler import context, keys
 from grovekeeper.runtime import metrics, queue
@@ -18,6 +18,8 @@ _LOG = logging.getLogger(__name__)
 _STATUS_DELAY = 0.5
 _ROOM_DELAY = 0.1
 _EPOCH = "grovekeeper:epoch"
+_NAMED = {"clique": resources.PODCLIQUES, "group": resources.SCALINGGROUPS, "gang": resources.PODGANGS}
+"""Kinds of keys that name an object of one kind; those of sets name their kind themselves."""
 Keyed = Iterable[tuple[str, float]]
 """Keys with the delay, in seconds, after which they are due."""
 
@@ -49,16 +51,18 @@ def on_clique(old: raw.Object | None, new: raw.Object | None) -> Keyed:
 
 
 def on_group(old: raw.Object | None, new: raw.Object | None) -> Keyed:
-    """A PodCliqueScalingGroup: its members when its spec changes, the set when its status changes."""
+    """A PodCliqueScalingGroup: its members and gangs when its spec changes, the set when its status changes."""
     obj = new or old
     if obj is None:
         return ()
     metadata = obj["metadata"]
     if new is None:
-        return [(keys.group(metadata["namespace"], metadata["name"]), 0.0), *_owner_keys(obj, deleted=True)]
+        itself = (keys.group(metadata["namespace"], metadata["name"]), 0.0)
+        return [itself, *_scaled_gangs(obj, 0), *_owner_keys(obj, deleted=True)]
     found: list[tuple[str, float]] = []
     if old is None or _spec_mark(old) != _spec_mark(new):
         found.append((keys.group(metadata["namespace"], metadata["name"]), 0.0))
+        found += _scaled_gangs(old, new["spec"].get("replicas", 1)) if old is not None else ()
     if old is not None and old.get("status") != new.get("status"):
         found += _set_status(obj)
     return found
@@ -120,6 +124,14 @@ def _owner_keys(obj: raw.Object, *, deleted: bool) -> list[tuple[str, float]]:
     elif deleted:
         found += _parent_keys(metadata)
     return found
+
+
+def _scaled_gangs(group: raw.Object, kept: int) -> list[tuple[str, float]]:
+    """Return the keys of the gangs of a group's replicas beyond `kept`: those are no longer wanted."""
+    metadata, spec = group["metadata"], group["spec"]
+    minimum = spec.get("minAvailable") or 1
+    gone = range(max(kept, minimum), spec.get("replicas", 1))
+    return [(keys.gang(metadata["namespace"], naming.scaled_gang(metadata["name"], j, minimum)), 0.0) for j in gone]
 
 
 def _parent_keys(metadata: raw.Object) -> list[tuple[str, float]]:
@@ -237,8 +249,22 @@ class Dispatcher:
             version = informer.version_of(obj) if obj is not None else 0
             for key, delay in mapper(old, new):
                 self._put(queue.Addition(key, delay, plural, version))
+                self._put_named(key, delay, plural)
 
         each.add_handler(handle)
+
+    def _put_named(self, key: str, delay: float, plural: str) -> None:
+        """Have the worker see the object that the key names as it is here: it may take the key for another's change.
+
+        Without this a worker that has not heard of a PodClique's end makes pods for it whenever one of them goes.
+        """
+        stores = self._ctx.stores
+        parsed = keys.parse(key)
+        resource = _NAMED.get(parsed.kind) or context.SET_RESOURCES.get(parsed.owner_kind)
+        if resource is not None and resource.plural != plural:
+            version = stores.of(resource).version_at(parsed.namespace, parsed.name)
+            if version:
+                self._put(queue.Addition(key, delay, resource.plural, version))
 
     def _on_topology(self, old: raw.Object | None, new: raw.Object | None) -> None:
         obj = new or old
@@ -280,6 +306,8 @@ class Dispatcher:
             self._put(queue.Addition(keys.clique(obj["metadata"]["namespace"], obj["metadata"]["name"])))
             for key, _delay in _gang_keys(obj["metadata"]):
                 self._put(queue.Addition(key))
+        for obj in self._ctx.stores.gangs.all():
+            self._put(queue.Addition(keys.gang(obj["metadata"]["namespace"], obj["metadata"]["name"])))
         self._put(queue.Addition(keys.ROOM))
 
     async def run(self) -> None:
@@ -290,17 +318,24 @@ class Dispatcher:
         while True:
             await self._some.wait()
             await asyncio.sleep(0.005)
-            self._some.clear()
-            batch, self._pending = self._pending, {}
             try:
-                await self._ctx.work.add(a for a in batch.values() if not _placement(a.key))
-                await self._ctx.placement.add(a for a in batch.values() if _placement(a.key))
+                await self.flush()
                 self.trouble = None
             except RedisError as error:
-                for addition in batch.values():
-                    self._put(addition)
                 self._report(error)
                 await asyncio.sleep(1.0)
+
+    async def flush(self) -> None:
+        """Write what has been collected to the queues; where Redis does not answer it is kept for the next time."""
+        self._some.clear()
+        batch, self._pending = self._pending, {}
+        try:
+            await self._ctx.work.add(a for a in batch.values() if not _placement(a.key))
+            await self._ctx.placement.add(a for a in batch.values() if _placement(a.key))
+        except RedisError:
+            for addition in batch.values():
+                self._put(addition)
+            raise
 
     async def _pump(self) -> None:
         """Send a wake-up where keys are due. A flag keeps the number of wake-ups on their way bounded."""

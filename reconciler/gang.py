@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 
 from grovekeeper.api import names, raw
-from grovekeeper.expand import gangs, plan
+from grovekeeper.expand import gangs, model, plan
 from grovekeeper.kube import errors, resources
 from grovekeeper.placement import place, preempt, request, reserve, shape, snapshot
 from grovekeeper.reconciler import (
@@ -114,8 +114,11 @@ class Owner:
             self.sent.pop(old["metadata"]["uid"], None)
             self._homeless.pop(old["metadata"]["uid"], None)
 
-    def recover(self) -> None:
-        """Begin an ownership: what any owner has decided and nobody has bound yet takes room before anything else."""
+    def recover(self) -> set[str]:
+        """Begin an ownership: what any owner has decided and nobody has bound yet takes room before anything else.
+
+        Returns the keys of all gangs: each is to be looked at, to drive forward what the last owner left behind.
+        """
         self.claims.clear()
         self.room.forget_all()
         self.waiting.clear()
@@ -127,6 +130,8 @@ class Owner:
                 if node is not None and plan.alive(pod) and not pod["spec"].get("nodeName"):
                     self.room.assume(pod["metadata"]["uid"], pod["spec"], node)
             self._rebuild_claims(live)
+        marks = ((c["metadata"]["namespace"], c["metadata"].get("labels") or {}) for c in self.ctx.stores.cliques.all())
+        return {keys.gang(space, found[names.LABEL_PODGANG]) for space, found in marks if names.LABEL_PODGANG in found}
 
     def _rebuild_claims(self, live: raw.Object) -> None:
         """Keep room for those pods of a gang that had a node, and of which nothing is there now. O(its pods)."""
@@ -149,13 +154,19 @@ class Owner:
             return Result()
         found = self.cached.find(key)
         if found is None:
-            self.waiting.pop(str(key), None)
-            self.refused.pop(str(key), None)
-            self._clearing.pop(str(key), None)
-            self._kept.pop(str(key), None)
-            self._whole.discard(str(key))
+            self._forget(str(key))
+            surplus = self.cached.unwanted(key)
+            if surplus is not None:
+                await children.delete(self.ctx, resources.PODGANGS, surplus)
             return Result()
         return await self._attend(found)
+
+    def _forget(self, key: str) -> None:
+        self.waiting.pop(key, None)
+        self.refused.pop(key, None)
+        self._clearing.pop(key, None)
+        self._kept.pop(key, None)
+        self._whole.discard(key)
 
     async def _try_waiting(self) -> None:
         """Try all that wait, in their order; one that fails does not stop the others and comes again by itself."""
@@ -267,8 +278,7 @@ class Owner:
             self.room.release(pod["metadata"]["uid"])
             if plan.home(pod) is not None:
                 self.room.upsert_pod(pod, firm=True)
-        topology = gangs.topology_name(w)
-        levels = asks.levels_of(self.ctx.stores.topologies.get(None, topology) if topology else None)
+        levels = self._levels(w)
         closed = self._closed(key, found) - {*homes.values()}
         around = self.cached.around(found, decisions.reserved(live), avoid, closed, homes, minimum_only=minimum_only)
         ask = asks.ask(w, gang, found.pods, levels, around)
@@ -496,7 +506,7 @@ class Owner:
 
     async def _write_status(self, found: view.Found, why_not: str | None) -> float | None:
         """Write the PodGang's status; while all goes well the first write waits for the gang to be ready."""
-        live = self.ctx.stores.gangs.get(found.w.namespace, found.gang.name)
+        live = self.ctx.stores.gangs.get(found.w.namespace, found.gang.name) or await self._restored(found)
         if live is None:
             return None
         fresh = gangstatus.status(live.get("status") or {}, found.gang, found.pods, why_not, self.ctx.clock.stamp())
@@ -526,10 +536,21 @@ class Owner:
         way = statuses.give_way(old, age) if self.ctx.coming.many(now) else 0.0
         return max(0.0, pause, way)
 
+    async def _restored(self, found: view.Found) -> raw.Object | None:
+        """Write the PodGang of a gang that runs without one again, from where its pods are: somebody deleted it."""
+        nodes = {p["metadata"]["name"]: decisions.place_of(p) for pods in found.pods.values() for p in pods}
+        there = {name: node for name, node in nodes.items() if node is not None}
+        if not there:
+            return None
+        await self._write_gang(found, self._levels(found.w), there)
+        return self.ctx.stores.gangs.get(found.w.namespace, found.gang.name)
+
+    def _levels(self, w: model.Workload) -> dict[str, str]:
+        topology = gangs.topology_name(w)
+        return asks.levels_of(self.ctx.stores.topologies.get(None, topology) if topology else None)
+
     async def _refresh_references(self, found: view.Found, live: raw.Object) -> None:
         listed = {ref["name"] for group in live["spec"]["podgroups"] for ref in group["podReferences"]}
         alive = {p["metadata"]["name"] for pods in found.pods.values() for p in pods if plan.alive(p)}
         if listed != alive:
-            topology = gangs.topology_name(found.w)
-            levels = asks.levels_of(self.ctx.stores.topologies.get(None, topology) if topology else None)
-            await self._write_gang(found, levels, {})
+            await self._write_gang(found, self._levels(found.w), {})

@@ -179,17 +179,11 @@ class _Worker:
 
     async def _lead(self) -> None:
         """Own placement: listen to its queue, and begin by driving forward what the last owner left behind."""
-        self._owner.recover()
+        found = self._owner.recover()
         self._leading = True
         await asyncio.to_thread(self._listen, on=True)
         try:
-            ctx = self._process.context
-            marks = {
-                f"gang:{c['metadata']['namespace']}/{c['metadata']['labels']['grove.io/podgang']}"
-                for c in ctx.stores.cliques.all()
-                if "grove.io/podgang" in (c["metadata"].get("labels") or {})
-            }
-            await ctx.enqueue(*marks)
+            await self._process.context.enqueue(*found)
             await asyncio.Event().wait()
         finally:
             self._leading = False

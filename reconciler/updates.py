@@ -86,8 +86,11 @@ def _choose(w: model.Workload, replicas: Sequence[Replica], pods: rolling.Pods) 
         if not replica.cliques and not replica.groups:
             continue  # it is about to be made
         state = status.set_replica(w, replica.standalone(), replica.groups)
-        old = any(cliques.is_old(w, clique) for clique in replica.cliques)
-        finished = state.updated and not rolling.is_outdated(w, replica, pods)
+        outdated = rolling.is_outdated(w, replica, pods)
+        # Old pods under a new template: a change in the set's first moments, before there was a revision to hold it at.
+        new_here = outdated and replica.index not in progress.updating(w)
+        old = new_here or any(cliques.is_old(w, clique) for clique in replica.cliques)
+        finished = state.updated and not outdated
         states.append(coherent.State(replica.index, old, finished, state.available))
     unavailable, surge = coherent.limits(w)
     return coherent.decide(w.replicas, unavailable, surge, states, progress.updating(w), w.surge)

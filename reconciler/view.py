@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from grovekeeper.api import names, raw
 from grovekeeper.expand import gangs, model, naming, plan
-from grovekeeper.reconciler import asks, keys
+from grovekeeper.reconciler import asks, keys, ownership
 from grovekeeper.reconciler.context import Context
 
 Pods = dict[str, list[raw.Object]]
@@ -45,6 +45,21 @@ class View:
         gang = next((each for each in gangs.of_replica(w, index, live) if each.name == key.name), None)
         return None if gang is None else Found(w, gang, self.pods(w.namespace, gang.name))
 
+    def unwanted(self, key: keys.Key) -> raw.Object | None:
+        """Return the PodGang of this name if its set lives and has no such gang (any more); None in doubt."""
+        live = self._stores.gangs.get(key.namespace, key.name)
+        owner = ownership.owner(self._ctx, live) if live is not None else None
+        if live is None or owner is None:
+            return None
+        w = self._ctx.workload(owner)
+        text = live["metadata"]["labels"].get(w.dialect.label_replica_index, "")
+        if not text.isdigit():
+            return None
+        index = int(text)
+        if index < w.total and any(each.name == key.name for each in gangs.of_replica(w, index, self.live(w, index))):
+            return None
+        return live
+
     def live(self, w: model.Workload, index: int) -> model.Live:
         """Return the replica counts of a set replica's living children."""
         mark = f"{w.namespace}/{w.name}/{index}"
@@ -55,10 +70,16 @@ class View:
         )
 
     def pods(self, namespace: str, gang: str) -> Pods:
-        """Return a gang's pods by PodClique FQN, terminating ones included; no successors before their time."""
+        """Return a gang's pods by PodClique FQN, terminating ones included; no successors before their time.
+
+        Pods of an earlier PodClique of the same name are about to be deleted and make no gang complete.
+        """
         result: Pods = {}
         for pod in plan.members(self._stores.pods.by_index("gang", f"{namespace}/{gang}")):
-            result.setdefault(pod["metadata"]["labels"][names.LABEL_PODCLIQUE], []).append(pod)
+            fqn = pod["metadata"]["labels"][names.LABEL_PODCLIQUE]
+            clique, owner = self._stores.cliques.get(namespace, fqn), ownership.controller(pod)
+            if clique is not None and owner is not None and owner.get("uid") == clique["metadata"]["uid"]:
+                result.setdefault(fqn, []).append(pod)
         return result
 
     def around(

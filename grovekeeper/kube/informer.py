@@ -47,6 +47,12 @@ class Store:
         """Return one object, or None."""
         return self._objects.get((namespace or "", name))
 
+    def version_at(self, namespace: str | None, name: str) -> int:
+        """Return the resourceVersion of what has this name, or with which it went; 0 where nothing is known of it."""
+        key = (namespace or "", name)
+        known = self._objects.get(key)
+        return version_of(known) if known is not None else self._buried.get(key, ("", 0))[1]
+
     def all(self) -> list[raw.Object]:
         """Return all objects."""
         return list(self._objects.values())

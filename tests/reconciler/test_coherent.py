@@ -208,3 +208,24 @@ def test_what_is_old_is_told_by_exact_name() -> None:
     found = cliques.template_of(w, cliques.standalone(w, 0, w.clique("my-front")))
     assert found is not None
     assert found.name == "my-front"
+
+
+async def test_a_change_in_the_sets_first_moments_reaches_the_pods_that_were_made_before_it() -> None:
+    """There was no revision yet that the replica could be held at: its clique got the new template at once."""
+    here = world.World()
+    obj = coherently()
+    await here.apply(obj)
+    await here.settle()
+    await here.start()
+    await here.settle()
+    for name in here.names(resources.CONTROLLER_REVISIONS):
+        await here.api.delete(resources.CONTROLLER_REVISIONS, name, "ns")
+    here.see()
+    await here.apply(changed(obj, "front"))
+    here.see()
+    await here.run("set:PodCliqueSet:ns/demo")
+    await here.run("replica:PodCliqueSet:ns/demo/0")
+    await here.advance(60)
+    await here.finish()
+    await here.settle()
+    assert images(here, 0, "front") == {"model:2"}

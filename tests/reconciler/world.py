@@ -3,7 +3,6 @@
 Real are the reconcilers, the dispatcher's mapping from events to keys, the caches and the pod webhook's function.
 """
 
-import copy
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -12,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import jsonpatch
+import orjson
 
 from grovekeeper.api import names, raw
 from grovekeeper.expand import plan, pods
@@ -20,6 +20,11 @@ from grovekeeper.reconciler import context, dispatcher, keys, worker
 from grovekeeper.runtime import clock, queue, settings
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def copied(obj: Any) -> Any:
+    """A deep copy, ten times as fast as copy.deepcopy."""
+    return orjson.loads(orjson.dumps(obj))
 
 
 class Clock(clock.Clock):
@@ -56,7 +61,7 @@ class Api:
         error = self.refuse(resource.plural, obj)
         if error is not None:
             raise error
-        obj = copy.deepcopy(obj)
+        obj = copied(obj)
         metadata = obj["metadata"]
         key = metadata.get("namespace") or "", metadata["name"]
         if key in self.of(resource.plural):
@@ -69,11 +74,11 @@ class Api:
         metadata["generation"] = 1
         if resource.plural in ("podgangsets", "podcliquesets", "podcliques", "podcliquescalinggroups"):
             obj["status"] = {"observedGeneration": -1}
-        return copy.deepcopy(obj) if dry_run else self._put(resource.plural, obj)
+        return copied(obj) if dry_run else self._put(resource.plural, obj)
 
     async def get(self, resource: resources.Resource, name: str, namespace: str | None = None) -> raw.Object:
         self.calls[f"get {resource.plural}"] += 1
-        return copy.deepcopy(self._find(resource.plural, namespace, name))
+        return copied(self._find(resource.plural, namespace, name))
 
     async def apply(self, resource: resources.Resource, obj: raw.Object, *, manager: str) -> raw.Object:
         assert manager == names.FIELD_MANAGER
@@ -135,7 +140,7 @@ class Api:
                 self._put(resource.plural, {**live, "metadata": metadata})
             return
         del self.of(resource.plural)[namespace or "", name]
-        live = copy.deepcopy(live)
+        live = copied(live)
         live["metadata"]["resourceVersion"] = str(next(self._numbers))
         self.changes.append((resource.plural, live, None))
 
@@ -147,17 +152,17 @@ class Api:
 
     def _change(self, plural: str, live: raw.Object, wanted: raw.Object) -> raw.Object:
         if wanted.get("spec") != live.get("spec"):
-            wanted = copy.deepcopy(wanted)
+            wanted = copied(wanted)
             wanted["metadata"]["generation"] = live["metadata"]["generation"] + 1
-        return copy.deepcopy(live) if wanted == live else self._put(plural, wanted)
+        return copied(live) if wanted == live else self._put(plural, wanted)
 
     def _put(self, plural: str, obj: raw.Object) -> raw.Object:
-        obj = copy.deepcopy(obj)
+        obj = copied(obj)
         obj["metadata"]["resourceVersion"] = str(next(self._numbers))
         key = obj["metadata"].get("namespace") or "", obj["metadata"]["name"]
         self.changes.append((plural, self.of(plural).get(key), obj))
         self.of(plural)[key] = obj
-        return copy.deepcopy(obj)
+        return copied(obj)
 
 
 def merged(live: raw.Object, change: raw.Object) -> raw.Object:
@@ -169,7 +174,7 @@ def merged(live: raw.Object, change: raw.Object) -> raw.Object:
         elif isinstance(value, dict):
             result[key] = merged(result.get(key) or {}, value)
         else:
-            result[key] = copy.deepcopy(value)
+            result[key] = copied(value)
     return result
 
 
@@ -233,9 +238,9 @@ class World:
                 continue
             store = self.ctx.stores.of(context.WATCHED[plural][0])
             if new is None:
-                store.observe_deleted(copy.deepcopy(old or {}))
+                store.observe_deleted(copied(old or {}))
             else:
-                store.observe(copy.deepcopy(new))
+                store.observe(copied(new))
             if plural in dispatcher.MAPPERS:
                 for key, delay in dispatcher.MAPPERS[plural](old, new):
                     if not key.startswith("gang:") and key != keys.ROOM:

@@ -5,7 +5,7 @@ cd "$(dirname "$0")/../.."
 python=.venv/bin/python
 unit() { $python -m pytest tests --ignore tests/e2e -m "not real" -n 2 -q; }
 embedded() { $python -m pytest tests/e2e -p no:randomly -m "$1" -q; }
-
+[ "$1" = fast ] || export HYPOTHESIS_PROFILE="${HYPOTHESIS_PROFILE:-long}"
 if [ "$1" = fast ]; then
   unit
   embedded "embedded and not slow"

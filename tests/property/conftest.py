@@ -1,0 +1,17 @@
+"""How many sequences are tried: fifty for each kind and strategy, many more where HYPOTHESIS_PROFILE=long says so."""
+
+import os
+
+import hypothesis
+
+QUICK = hypothesis.settings(
+    derandomize=True,
+    deadline=None,
+    database=None,
+    max_examples=50,
+    phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
+hypothesis.settings.register_profile("quick", QUICK)
+hypothesis.settings.register_profile("long", QUICK, max_examples=750, phases=list(hypothesis.Phase))
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))

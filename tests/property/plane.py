@@ -1,0 +1,165 @@
+"""The control plane of a sequence: what was written in which order, and the controllers around ours.
+
+Scheduler, kubelet, node controller and garbage collector do one thing each time they are asked; nothing waits.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from grovekeeper.api import raw
+from grovekeeper.expand import plan
+from grovekeeper.kube import informer
+from grovekeeper.placement import shape
+from grovekeeper.reconciler import pins
+from tests.reconciler import placing, world
+
+GRACE = timedelta(seconds=2)
+COLLECTION = timedelta(seconds=1)
+EVICTION = timedelta(seconds=60)
+WAITING = timedelta.max
+
+
+class Event(NamedTuple):
+    """One entry of the log of a kind, as a watch sends it."""
+
+    version: int
+    old: raw.Object | None
+    new: raw.Object | None
+
+
+class Log(list[tuple[str, raw.Object | None, raw.Object | None]]):
+    """Takes what the API server notes and sorts it by kind, for watches that are not equally fast."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.of: dict[str, list[Event]] = defaultdict(list)
+        self.length = 0
+
+    def append(self, change: tuple[str, raw.Object | None, raw.Object | None]) -> None:
+        plural, old, new = change
+        self.of[plural].append(Event(informer.version_of(new or old or {}), old, new))
+        self.length += 1
+
+
+class Plane(placing.Api):
+    """The API server, with the other controllers' work as methods."""
+
+    def __init__(self, time: world.Clock) -> None:
+        super().__init__(time)
+        self.log = Log()
+        self.changes = self.log
+        self._since: dict[str, datetime] = {}
+        """When something was first seen that lasts a while (a pod terminates, an owner is gone), by its mark."""
+        self.timers: list[datetime] = []
+
+    @property
+    def now(self) -> datetime:
+        return self._time.now()
+
+    def live(self) -> list[raw.Object]:
+        return [pod for pod in self.of("pods").values() if plan.alive(pod)]
+
+    def change(self, plural: str, obj: raw.Object, **fields: raw.Json) -> raw.Object:
+        """Store an object with other top-level fields, as a controller of Kubernetes does."""
+        return self._put(plural, {**obj, **fields})
+
+    def remove(self, plural: str, obj: raw.Object) -> None:
+        """Take an object out of the store."""
+        metadata = obj["metadata"]
+        if self.of(plural).pop((metadata.get("namespace") or "", metadata["name"]), None) is not None:
+            gone = {**obj, "metadata": {**metadata, "resourceVersion": str(next(self._numbers))}}
+            self.changes.append((plural, gone, None))
+
+    def work(self) -> None:
+        """Let every controller of Kubernetes look once."""
+        self.timers.clear()
+        self._evict()
+        self._bind()
+        self._run()
+        self._collect()
+
+    def _lasts(self, mark: str, how_long: timedelta) -> bool:
+        """Return whether what the mark stands for has lasted; if not, come back then."""
+        begin = self._since.setdefault(mark, self.now)
+        if self.now - begin >= how_long:
+            return True
+        self.timers.append(begin + how_long)
+        return False
+
+    def _node_of(self, pod: raw.Object) -> raw.Object | None:
+        return self.of("nodes").get(("", pod["spec"].get("nodeName") or ""))
+
+    def _bind(self) -> None:
+        """The scheduler: it knows no gangs, only pins and room."""
+        for pod in list(self.of("pods").values()):
+            if pod["spec"].get("nodeName") or pod["spec"].get("schedulingGates") or not plan.alive(pod):
+                continue
+            target = self.of("nodes").get(("", pins.pinned_to(pod) or ""))
+            if target is not None and shape.refusal(pod["spec"], target) is None and self.room(target) >= cpu(pod):
+                self.change("pods", pod, spec={**pod["spec"], "nodeName": target["metadata"]["name"]})
+            else:
+                verdict = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
+                self._conditions(pod, "Pending", verdict)
+
+    def room(self, node: raw.Object) -> int:
+        """Milli-CPUs of a node that no bound pod has."""
+        name = node["metadata"]["name"]
+        bound = [p for p in self.of("pods").values() if p["spec"].get("nodeName") == name and not plan.finished(p)]
+        return shape.allocatable(node)["cpu"] - sum(map(cpu, bound))
+
+    def _run(self) -> None:
+        """The kubelets: what is bound runs, what is to go goes after its grace, on nodes that are there and well."""
+        for pod in list(self.of("pods").values()):
+            target = self._node_of(pod)
+            if target is None or not shape.ready(target):
+                continue
+            if plan.terminating(pod):
+                if self._lasts(f"grace {pod['metadata']['uid']}", GRACE):
+                    self.remove("pods", pod)
+            elif not plan.finished(pod) and not plan.ready(pod):
+                self._conditions(pod, "Running", {"type": "Ready", "status": "True"})
+
+    def _evict(self) -> None:
+        """The node controller and the pod garbage collector."""
+        for pod in list(self.of("pods").values()):
+            target, uid = self._node_of(pod), pod["metadata"]["uid"]
+            if not pod["spec"].get("nodeName") or (target is not None and shape.ready(target)):
+                self._since.pop(f"lost {uid}", None)
+                continue
+            if not plan.finished(pod):
+                self._conditions(pod, "Running", {"type": "Ready", "status": "False", "reason": "NodeNotReady"})
+            if self._lasts(f"lost {uid}", EVICTION):
+                if target is None:
+                    self.remove("pods", pod)
+                elif not plan.terminating(pod):
+                    stored = self._find("pods", pod["metadata"]["namespace"], pod["metadata"]["name"])
+                    going = {**stored["metadata"], "deletionTimestamp": self._time.stamp()}
+                    self.change("pods", stored, metadata=going)
+
+    def _conditions(self, pod: raw.Object, phase: str, condition: raw.Object) -> None:
+        status = {**(pod.get("status") or {}), "phase": phase, "conditions": [condition]}
+        if status != pod.get("status"):
+            stored = self._find("pods", pod["metadata"]["namespace"], pod["metadata"]["name"])
+            self.change("pods", stored, status=status)
+
+    def _collect(self) -> None:
+        """The garbage collector, which is slow."""
+        for plural, obj in self.orphans():
+            if self._lasts(f"orphan {obj['metadata']['uid']}", COLLECTION):
+                self.remove(plural, obj)
+
+    def orphans(self) -> Iterator[tuple[str, raw.Object]]:
+        """Objects whose owner is gone."""
+        known = {obj["metadata"].get("uid") for objects in self.objects.values() for obj in objects.values()}
+        for plural, objects in self.objects.items():
+            for obj in list(objects.values()):
+                owners = obj["metadata"].get("ownerReferences") or ()
+                if owners and not any(owner["uid"] in known for owner in owners):
+                    yield plural, obj
+
+
+def cpu(pod: raw.Object) -> int:
+    """Milli-CPUs that a pod asks for."""
+    return shape.requests(pod["spec"]).get("cpu", 0)
