@@ -100,7 +100,7 @@ async def _write_status(
         ctx.events.warning(obj, "AllScheduledReplicasLost", text, ctx.clock.stamp())
     settled = refusal is not None or fresh["readyReplicas"] == count == len(existing)
     waiting = fresh["scheduleGatedReplicas"] == count == len(existing)
-    yields = refusal is None and ctx.coming.many(ctx.clock.monotonic())
+    yields = refusal is None and ctx.coming.many(ctx.clock.now().timestamp())
     return await statuses.write(ctx, resources.PODCLIQUES, obj, fresh, settled=settled, waiting=waiting, yields=yields)
 
 

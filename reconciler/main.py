@@ -162,7 +162,7 @@ class _Worker:
         self._owner = gang.Owner(ctx)
         self._process.informers["nodes"].add_handler(self._owner.on_node)
         self._process.informers["pods"].add_handler(self._owner.on_pod)
-        self._process.informers["pods"].add_handler(lambda old, new: ctx.coming.see(old, new, ctx.clock.monotonic()))
+        self._process.informers["pods"].add_handler(ctx.coming.see)
         self.waiting.clear()
         await self._process.group.start()
         self._jobs.append(asyncio.create_task(ctx.events.run()))

@@ -253,27 +253,30 @@ def test_a_first_status_gives_way_to_a_big_roll_out_but_not_for_ever(age: float,
 
 def test_pods_count_as_arriving_until_they_are_ready_gone_or_old() -> None:
     seen = arrivals.Arrivals()
-    pods = [_pod(index) for index in range(arrivals.MANY)]
+    pods = [_pod(index, 0) for index in range(arrivals.MANY)]
     for pod in pods:
-        seen.see(None, pod, 0.0)
+        seen.see(None, pod)
+        seen.see(pod, pod)  # what a process creates is in its cache first
     assert seen.many(1.0)
-    seen.see(pods[0], None, 1.0)
+    seen.see(pods[0], None)
     assert not seen.many(1.0)
-    seen.see(None, _pod(arrivals.MANY), 30.0)
+    young = _pod(arrivals.MANY, 30)
+    seen.see(young, young)
     assert seen.many(31.0)
     ready = {"conditions": [{"type": "Ready", "status": "True"}]}
-    seen.see(pods[1], {**pods[1], "status": ready}, 31.0)
+    seen.see(pods[1], {**pods[1], "status": ready})
     assert not seen.many(31.0)
-    seen.see(None, _pod(99, managed=False), 31.0)
+    seen.see(None, _pod(99, 30, managed=False))
     assert not seen.many(31.0)
-    seen.see(None, _pod(98), 31.0)
+    seen.see(None, _pod(98, 31))
     assert seen.many(31.0)
     assert not seen.many(61.0)
 
 
-def _pod(index: int, *, managed: bool = True) -> raw.Object:
+def _pod(index: int, created: int, *, managed: bool = True) -> raw.Object:
     labels = {names.LABEL_MANAGED_BY: names.MANAGED_BY} if managed else {}
-    return {"metadata": {"uid": str(index), "labels": labels}, "spec": {}, "status": {"phase": "Pending"}}
+    metadata = {"uid": str(index), "labels": labels, "creationTimestamp": f"1970-01-01T00:00:{created:02}Z"}
+    return {"metadata": metadata, "spec": {}, "status": {"phase": "Pending"}}
 
 
 async def test_a_big_clique_that_comes_up_slowly_writes_its_status_once_a_second() -> None:
