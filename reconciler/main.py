@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import Awaitable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from celery import Celery, signals
 from redis.asyncio import Redis
 
 from grovekeeper.kube import events, informer, lease
-from grovekeeper.kube.http import HttpClient, credentials
+from grovekeeper.kube.http import Credentials, HttpClient, credentials
 from grovekeeper.reconciler import context, dispatcher, gang, worker
 from grovekeeper.runtime import queue, serve
 from grovekeeper.runtime import settings as configuration
@@ -25,11 +26,15 @@ _LOG = logging.getLogger(__name__)
 
 
 class Process:
-    """What both processes have: client, caches, queues, clock."""
+    """What both processes have: clients, caches, queues, clock."""
 
-    def __init__(self, settings: configuration.Settings, client: HttpClient, component: str) -> None:
+    def __init__(self, settings: configuration.Settings, given: Credentials, name: str, component: str) -> None:
         self.settings = settings
-        self.client = client
+        client = self.client = HttpClient(given, name)
+        # A pool of connections each: a lease that is renewed, and a gang that is placed, never wait behind the
+        # thousand pods that are being created at the moment.
+        self.leases = HttpClient(given, name)
+        self.placing = HttpClient(given, name)
         self.redis = Redis.from_url(configuration.redis_url(settings), socket_timeout=10)
         self.informers = {
             plural: informer.Informer(client, resource, labels=labels, indexes=context.INDEXES.get(plural))
@@ -49,18 +54,19 @@ class Process:
     def election(self, name: str) -> lease.Election:
         """Return an election for one of our Leases."""
         identity = f"{socket.gethostname()}-{os.getpid()}"
-        return lease.Election(self.client, self.settings.namespace, name, identity)
+        return lease.Election(self.leases, self.settings.namespace, name, identity)
 
     async def close(self) -> None:
         """Stop the caches and close connections."""
         await self.group.stop()
         await self.redis.aclose()
-        await self.client.close()
+        for client in (self.client, self.leases, self.placing):
+            await client.close()
 
 
 async def run_dispatcher(settings: configuration.Settings, kubeconfig: Path | None) -> None:
     """Watch and fill the queue, while leading, until SIGTERM."""
-    process = Process(settings, HttpClient(await credentials(kubeconfig), "dispatcher"), "grovekeeper-dispatcher")
+    process = Process(settings, await credentials(kubeconfig), "dispatcher", "grovekeeper-dispatcher")
     app = worker.application(configuration.redis_url(settings))
     dispatch = dispatcher.Dispatcher(process.context, process.redis, partial(_wake, app), process.informers.values())
     election = process.election("grovekeeper-dispatcher")
@@ -138,7 +144,6 @@ class _Worker:
         self._app = app
         self._queues = queues
         self._jobs: list[asyncio.Task[None]] = []
-        self._one_at_a_time = asyncio.Lock()
         self._leading = False
         self.waiting: dict[str, str] = {"caches": "the worker has not begun to fill them"}
         """What readiness has to say before there are caches: name to a sentence."""
@@ -156,10 +161,9 @@ class _Worker:
     async def start(self, name: str) -> None:
         """Fill the caches, then stand for election."""
         self._name = name
-        client = HttpClient(await credentials(self._kubeconfig), "worker")
-        self._process = Process(self._settings, client, "grovekeeper")
+        self._process = Process(self._settings, await credentials(self._kubeconfig), "worker", "grovekeeper")
         ctx = self._process.context
-        self._owner = gang.Owner(ctx)
+        self._owner = gang.Owner(replace(ctx, client=self._process.placing))
         self._process.informers["nodes"].add_handler(self._owner.on_node)
         self._process.informers["pods"].add_handler(self._owner.on_pod)
         self._process.informers["pods"].add_handler(ctx.coming.see)
@@ -167,7 +171,14 @@ class _Worker:
         await self._process.group.start()
         self._jobs.append(asyncio.create_task(ctx.events.run()))
         redis = self._process.redis
-        self._reconcile = worker.Drain(ctx, ctx.work, redis, partial(worker.reconcile, ctx), lambda: not self.stopping)
+        self._reconcile = worker.Drain(
+            ctx,
+            ctx.work,
+            redis,
+            partial(worker.reconcile, ctx),
+            lambda: not self.stopping,
+            at_once=self._settings.reconcile.concurrency,
+        )
         self._placement = worker.Drain(
             ctx, ctx.placement, redis, self._owner.reconcile, lambda: self._leading and not self.stopping
         )
@@ -204,8 +215,7 @@ class _Worker:
     async def drain_placement(self) -> None:
         """Work on the placement queue, if this process owns it: one drain at a time."""
         if self._leading:
-            async with self._one_at_a_time:
-                await self._placement.run()
+            await self._placement.run()
 
     async def stop(self) -> None:
         """Let go of everything."""

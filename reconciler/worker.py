@@ -75,7 +75,11 @@ class Loop:
 
 
 class Drain:
-    """Takes keys from one queue in batches and reconciles them side by side until nothing is due."""
+    """Takes keys from one queue in batches and reconciles them side by side until nothing is due.
+
+    At most `at_once` runs go on at the same time: a wake-up beyond them returns at once, so that the drains of one
+    queue never hold all of the process's threads against those of another.
+    """
 
     def __init__(
         self,
@@ -84,6 +88,8 @@ class Drain:
         redis: Redis,
         handle: Callable[[keys.Key], Awaitable[Result]],
         may_go_on: Callable[[], bool] = lambda: True,
+        *,
+        at_once: int = 1,
     ) -> None:
         self._ctx = ctx
         self._queue = work
@@ -91,19 +97,34 @@ class Drain:
         self._handle = handle
         self._may_go_on = may_go_on
         """Asked before each batch: no while the process is shutting down, or once a Lease is lost."""
+        self._at_once = at_once
+        self._running = 0
+        self._missed = False
+        """A wake-up came while enough were running: whoever finds nothing looks once more."""
 
     async def run(self) -> None:
         """Work until the queue has nothing due; trouble with Redis ends the drain, the next wake-up starts another."""
+        if self._running >= self._at_once:
+            self._missed = True
+            return
+        self._running += 1
         try:
             await self._redis.delete(awake_key(self._queue.name))
-            while self._may_go_on():
-                items = await self._queue.take(self._ctx.settings.reconcile.batch)
-                if not items:
-                    return
-                outcomes = await asyncio.gather(*(self._one(item) for item in items))
-                await self._queue.done(outcomes)
+            await self._work()
         except RedisError as error:
             _LOG.warning("Redis does not answer (%s): waiting for it", error)
+        finally:
+            self._running -= 1
+
+    async def _work(self) -> None:
+        while self._may_go_on():
+            self._missed = False
+            items = await self._queue.take(self._ctx.settings.reconcile.batch)
+            if items:
+                outcomes = await asyncio.gather(*(self._one(item) for item in items))
+                await self._queue.done(outcomes)
+            elif not self._missed:
+                return
 
     async def _one(self, item: queue.Item) -> queue.Outcome:
         begin = perf_counter()

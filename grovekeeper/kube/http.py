@@ -27,6 +27,9 @@ _TYPES = {
 _CALLS = Metric("grovekeeper_kube_requests", "Calls to the API server", ["verb", "resource"])
 _PAGE = 500
 _REACH = "check that the cluster is up and that the kubeconfig is the right one"
+_CONNECTIONS = 128
+_CALLS_AT_ONCE = 96
+"""Less than the connections, of which each watch holds one."""
 _TRIES = 4
 _SAFE_AGAIN = ("GET", "PUT", "DELETE")
 _TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=10)
@@ -104,6 +107,8 @@ class HttpClient:
         self._given = given
         self._component = component
         self._session: aiohttp.ClientSession | None = None
+        self._turns = asyncio.Semaphore(_CALLS_AT_ONCE)
+        """Calls wait here and not in the session's pool, where waiting would count as the server's silence."""
         self.calls: Counter[tuple[str, str]] = Counter()
         """Calls by (verb, plural[/subresource])."""
 
@@ -272,7 +277,7 @@ class HttpClient:
 
     async def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = aiohttp.TCPConnector(ssl=self._given.ssl, limit=128, keepalive_timeout=60)
+            connector = aiohttp.TCPConnector(ssl=self._given.ssl, limit=_CONNECTIONS, keepalive_timeout=60)
             agent = f"grovekeeper-{self._component}/{__version__}"
             self._session = aiohttp.ClientSession(connector=connector, headers={"User-Agent": agent})
         return self._session
@@ -316,9 +321,11 @@ class HttpClient:
         headers = {**await self._given.headers(), "Content-Type": content, "Accept": "application/json"}
         try:
             session = await self._open()
-            async with session.request(
-                method, self._given.url + path, params=query, data=data, headers=headers, timeout=_TIMEOUT
-            ) as answer:
+            url = self._given.url + path
+            async with (
+                self._turns,
+                session.request(method, url, params=query, data=data, headers=headers, timeout=_TIMEOUT) as answer,
+            ):
                 received = await answer.read()
                 if answer.status >= 400:
                     raise errors.from_response(what, answer.status, received, answer.headers.get("Retry-After"))
