@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from grovekeeper.api import conditions, names, raw
 from grovekeeper.expand import groups, naming, plan
+from grovekeeper.placement import request
 from grovekeeper.reconciler import pins
 
 Pods = Mapping[str, Sequence[raw.Object]]
@@ -17,6 +18,11 @@ Pods = Mapping[str, Sequence[raw.Object]]
 def placement(live: raw.Object | None) -> dict[str, str]:
     """Return the persisted decision of a PodGang: pod name to node; empty where there is none that can be read."""
     return _annotated(live, names.ANNOTATION_PLACEMENT)
+
+
+def left_out(answer: request.Placement) -> str | None:
+    """Return what is to be said of the pods above the minimum for which there was no room."""
+    return f"no room for {len(answer.left_out)} pods above the minimum" if answer.left_out else None
 
 
 def reserved(live: raw.Object | None) -> dict[str, str]:

@@ -24,6 +24,7 @@ from grovekeeper.reconciler import (
     keys,
     pins,
     preemption,
+    refusals,
     reservations,
     statuses,
     view,
@@ -41,6 +42,8 @@ _REFUSED_SECONDS = 300.0
 """For how long a gang keeps away from a node that the scheduler refused to it after we had chosen it."""
 _BUSY_SECONDS = 0.1
 _TURN_SECONDS = 0.5
+_PAUSE = 4.0
+"""Between two rounds of all that wait lies so many times what the first of them took: the rest goes on in between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +73,14 @@ class Owner:
     """Key of a gang that waits, to since when, and to what is kept for it."""
     _clearing: dict[str, preemption.Clearing] = field(default_factory=dict)
     """Key of a gang that preempts, to what it waits for."""
+    _refusals: refusals.Refusals = field(default_factory=refusals.Refusals)
+    _next_round: float = 0.0
+    """Monotonic seconds from which all that wait may be tried again."""
     _contended: int = 0
     _priorities: Counter[int] = field(default_factory=Counter)
     """Number of our pods on nodes by priority: tells at once that there is nobody to preempt."""
+    _landed: int = 0
+    """How often a pod of ours has got a node: gangs of higher priority could evict it from then on."""
     _whole: set[str] = field(default_factory=set)
     """Keys of gangs that were seen whole; their status says so only after a while."""
     _busy: set[str] = field(default_factory=set)
@@ -102,6 +110,7 @@ class Owner:
             priority = decisions.held_priority(pod)
             if priority is not None:
                 self._priorities[priority] += step
+                self._landed += step > 0
         ended = new is not None and plan.finished(new) and plan.terminating(new)
         gone = new if ended else old if new is None else None
         if gone is not None:
@@ -150,7 +159,12 @@ class Owner:
         if self.claims.expire():
             await self.ctx.enqueue(keys.ROOM)
         if key.kind == keys.ROOM:
+            begin = self.ctx.clock.monotonic()
+            if begin < self._next_round:
+                return Result(self._next_round - begin)
             await self._try_waiting()
+            end = self.ctx.clock.monotonic()
+            self._next_round = end + _PAUSE * (end - begin)
             return Result()
         found = self.cached.find(key)
         if found is None:
@@ -167,6 +181,7 @@ class Owner:
         self._clearing.pop(key, None)
         self._kept.pop(key, None)
         self._whole.discard(key)
+        self._refusals.forget(key)
 
     async def _try_waiting(self) -> None:
         """Try all that wait, in their order; one that fails does not stop the others and comes again by itself."""
@@ -273,15 +288,14 @@ class Owner:
         if (ends := self._still_clearing(key)) is not None:
             return ends
         homes = self.claims.of_pods(gated)
-        for pod in gated:
-            # What was decided for them before no longer counts, and must not be in their own way.
-            self.room.release(pod["metadata"]["uid"])
-            if plan.home(pod) is not None:
-                self.room.upsert_pod(pod, firm=True)
+        self._let_go(gated)
         levels = self._levels(w)
         closed = self._closed(key, found) - {*homes.values()}
         around = self.cached.around(found, decisions.reserved(live), avoid, closed, homes, minimum_only=minimum_only)
         ask = asks.ask(w, gang, found.pods, levels, around)
+        doubt = self._refusals.question(key, ask, self._token(found, ask), self.ctx.clock.monotonic())
+        if doubt.answer is not None:
+            return doubt.answer
         victims: preempt.Plan | None = None
         # Nothing may be awaited in here: what is lent to this gang is not free for others.
         with self.room.without([m for p in gated for m in (p["metadata"]["uid"], reservations.mark_of(p))]):
@@ -294,11 +308,29 @@ class Owner:
         if isinstance(answer, request.Reasons):
             if live is None:
                 await self._write_gang(found, levels, {})
+            if victims is None:
+                self._refusals.note(doubt, answer.summary)
             return await self._give_way(key, found, answer, victims, gated)
         self._kept.pop(key, None)
+        self._refusals.note(doubt, decisions.left_out(answer) if not answer.nodes else None)
         if answer.nodes:
             await self._decide(found, levels, answer, gated)
-        return f"no room for {len(answer.left_out)} pods above the minimum" if answer.left_out else None
+        return decisions.left_out(answer)
+
+    def _let_go(self, gated: Sequence[raw.Object]) -> None:
+        """What was decided for pods before no longer counts, and must not be in their own way."""
+        for pod in gated:
+            self.room.release(pod["metadata"]["uid"])
+            if plan.home(pod) is not None:
+                self.room.upsert_pod(pod, firm=True)
+
+    def _token(self, found: view.Found, ask: request.GangAsk) -> refusals.Token:
+        """Return what stands for the room that the gang could have, by eviction where it may evict."""
+        return self.room.openings, self._landed if self._may_evict(found, ask) else 0
+
+    def _may_evict(self, found: view.Found, ask: request.GangAsk) -> bool:
+        lowest = min((priority for priority, count in self._priorities.items() if count > 0), default=ask.priority)
+        return lowest < ask.priority and ask.preempts and not gangstatus.scheduled(found.gang, found.pods)
 
     async def _decide(
         self, found: view.Found, levels: Mapping[str, str], answer: request.Placement, gated: Sequence[raw.Object]
@@ -372,10 +404,7 @@ class Owner:
 
     def _victims(self, found: view.Found, ask: request.GangAsk) -> preempt.Plan | None:
         """Return which gangs of lower priority to evict so that the gang fits then; None where that does not help."""
-        lowest = min((priority for priority, count in self._priorities.items() if count > 0), default=ask.priority)
-        if lowest >= ask.priority or not ask.preempts or gangstatus.scheduled(found.gang, found.pods):
-            return None
-        return preempt.plan(ask, self.room, preemption.candidates(self.ctx))
+        return preempt.plan(ask, self.room, preemption.candidates(self.ctx)) if self._may_evict(found, ask) else None
 
     async def _preempt(self, key: str, found: view.Found, chosen: preempt.Plan, gated: Sequence[raw.Object]) -> str:
         """Evict gangs of lower priority, and keep their room for this one; return what goes on."""

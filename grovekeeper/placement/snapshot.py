@@ -48,6 +48,7 @@ class Snapshot:
         self._tenants: Ints = np.zeros(0, dtype=np.int64)
         """Pods by row, those that every node has left out."""
         self._epoch = 0
+        self._freed = 0
         self._all: tuple[int, Ints] = (-1, np.zeros(0, dtype=np.int64))
         self._masks: dict[str, tuple[int, Mask]] = {}
         self._domains: dict[str, tuple[int, Ints, list[str]]] = {}
@@ -59,6 +60,14 @@ class Snapshot:
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    @property
+    def openings(self) -> int:
+        """How often something has happened that may have made room: a charge went, a node came, changed or left.
+
+        What did not fit at the same number does not fit now: charges may have been added since, nothing else.
+        """
+        return self._freed + self._epoch
 
     def upsert_node(self, node: raw.Object) -> bool:
         """Take in a node; return whether room may have grown (new, more resources, fewer taints, ready again)."""
@@ -363,6 +372,7 @@ class Snapshot:
         charge = self._charges.pop(uid, None)
         if charge is None:
             return False
+        self._freed += 1
         self._by_node[charge.node].discard(uid)
         self._nominated.pop(uid, None)
         row = self._rows.get(charge.node)

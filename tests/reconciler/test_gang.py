@@ -8,6 +8,7 @@ import pytest
 from grovekeeper.api import names, raw
 from grovekeeper.kube import errors, resources
 from grovekeeper.reconciler import decisions, gang
+from grovekeeper.runtime import metrics
 from tests.reconciler import world
 from tests.reconciler.placing import Placing, pair
 
@@ -391,3 +392,37 @@ async def test_a_gang_that_can_never_fit_blocks_nobody_and_says_what_fits() -> N
     await here.apply(pair("late"))
     await here.settle()
     assert len(here.released("late-0")) == 2
+
+
+def searches() -> float:
+    """Return how many searches have been made so far."""
+    (metric,) = metrics.PLACE_SECONDS.collect()
+    return next(sample.value for sample in metric.samples if sample.name.endswith("_count"))
+
+
+async def test_a_change_of_room_costs_one_search_a_kind_of_gang_and_not_one_a_gang() -> None:
+    here = Placing(1)
+    for number in range(12):
+        await here.apply(pair(f"w{number:02}"))
+    await here.settle()
+    assert len(here.owner.waiting) == 12
+    before = searches()
+    here.api.node("full", cpu=0)
+    await here.settle()
+    assert searches() - before == 1
+    here.api.node("room")
+    await here.settle()
+    assert len(here.owner.waiting) == 11
+    assert searches() - before == 3, "one that fits, and one that stands for the eleven others"
+
+
+async def test_a_room_that_has_only_shrunk_costs_no_search() -> None:
+    here = await up(Placing(1))
+    before = searches()
+    here.api.foreign("rival", node="n0", cpu="0.1")
+    await here.settle()
+    await here.run("room")
+    assert searches() == before
+    await here.advance(61)
+    await here.run("room")
+    assert searches() == before + 1, "its words have grown old"
