@@ -1,7 +1,7 @@
 """From a gang and its pods to what the placement engine is asked. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from grovekeeper.api import raw
 from grovekeeper.expand import gangs, model, plan
@@ -32,6 +32,8 @@ class Around:
     """Of each other set replica, where the set's replicas are spread."""
     groups: Mapping[str, Peers] = field(default_factory=dict)
     """By FQN of a scaling group that is spread: of each of its replicas that is not in this gang."""
+    within: tuple[str, tuple[str, ...]] | None = None
+    """Node label key and the values of it to which a scaled gang is bound: its base gang's domain."""
 
 
 def levels_of(binding: raw.Object | None) -> dict[str, str]:
@@ -113,13 +115,28 @@ def _pod(pod: raw.Object, around: Around) -> request.PodAsk:
     return request.PodAsk(
         metadata["name"],
         metadata["uid"],
-        pins.avoiding(spec, around.avoid) if around.avoid else spec,
+        _confined(spec, around),
         metadata.get("labels") or {},
         around.homes.get(metadata["name"])
         or (pod.get("status") or {}).get("nominatedNodeName")
         or around.reserved.get(spec.get("hostname") or ""),
         metadata["name"] in around.homes,
     )
+
+
+def told(answer: request.Reasons, around: Around) -> request.Reasons:
+    """Return the reasons with the domain to which the gang is bound named first."""
+    if around.within is None:
+        return answer
+    key, values = around.within
+    return replace(answer, summary=f"bound to its base gang's {key} {', '.join(values)}: {answer.summary}")
+
+
+def _confined(spec: raw.Object, around: Around) -> raw.Object:
+    """Return the spec with the nodes that the gang keeps off or is bound to, as the engine reads them."""
+    if around.avoid:
+        spec = pins.avoiding(spec, around.avoid)
+    return pins.within(spec, *around.within) if around.within is not None else spec
 
 
 def _spread(rules: Sequence[model.Spread], levels: Mapping[str, str]) -> tuple[request.Spread, ...]:

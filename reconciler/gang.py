@@ -27,6 +27,7 @@ from grovekeeper.reconciler import (
     refusals,
     reservations,
     statuses,
+    termination,
     view,
 )
 from grovekeeper.reconciler.context import Context, Result
@@ -303,6 +304,7 @@ class Owner:
             answer = place.place(ask, self.room)
             metrics.PLACE_SECONDS.observe(perf_counter() - begin)
             if isinstance(answer, request.Reasons):
+                answer = asks.told(answer, around)
                 self._keep_room(key, found, ask, never=answer.never)
                 victims = self._victims(found, ask)
         if isinstance(answer, request.Reasons):
@@ -542,6 +544,11 @@ class Owner:
         score = (live["metadata"].get("annotations") or {}).get(names.ANNOTATION_SCORE)
         if score is not None:
             fresh["placementScore"] = float(score)
+        count = termination.recreations(
+            found.gang.name, live, self.ctx.stores.groups.get(found.w.namespace, found.gang.group or "")
+        )
+        if count:
+            fresh["recreations"] = count
         later = self._later(live, fresh, why_not)
         if later > 0:
             return later

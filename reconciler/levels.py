@@ -22,6 +22,7 @@ def condition(bindings: informer.Store, w: model.Workload, now: str) -> raw.Obje
         return _of(None, "ClusterTopologyNotFound", text, now)
     known = {level["domain"] for level in binding["spec"].get("levels") or ()}
     asked = {domain for pack in packs for domain in (pack.required, pack.preferred) if domain}
+    asked |= {group.base_domain for group in w.groups if group.base_domain}
     rules = [*w.spread, *(r for g in w.groups for r in g.spread), *(r for c in w.cliques for r in c.spread)]
     asked |= {rule.domain for rule in rules if rule.domain}
     gone = sorted(asked - known)

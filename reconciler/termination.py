@@ -119,6 +119,14 @@ def read(obj: raw.Object | None, key: str) -> Past:
         return Past()
 
 
+def recreations(name: str, live: raw.Object, group: raw.Object | None) -> int:
+    """Return how often the gang `name` was given up: noted on its own PodGang, or on the group of a scaled gang."""
+    if group is None:
+        return read(live, REPLICA).count
+    index = int(name.rpartition("-")[2]) + (group["spec"].get("minAvailable") or 1)
+    return read(group, str(index)).count
+
+
 def annotation(obj: raw.Object | None, keys: Iterable[str], now: datetime) -> str:
     """Return the annotation's new text after one more termination under each of `keys`."""
     noted = _noted(obj)
@@ -135,10 +143,11 @@ def pause(count: int) -> timedelta:
 def ever_scheduled(clique: raw.Object) -> bool:
     """Return whether the PodClique has met its minimum once.
 
-    Its condition starts at the PodClique's creation; a later transition means that it has been True in between.
+    Of statuses from before that was recorded: a transition later than the creation means that it was met in between.
     """
     found = _condition(clique, status.SCHEDULED)
-    return found is not None and (found["status"] == "True" or _moved(clique, found))
+    recorded = conditions.is_true(clique, status.MET)
+    return recorded or (found is not None and (found["status"] == "True" or _moved(clique, found)))
 
 
 def template_of(w: model.Workload, index: int, group: raw.Object) -> model.GroupTemplate | None:
@@ -267,7 +276,9 @@ def _starts(cliques: Iterable[raw.Object]) -> list[datetime]:
 
 def _group_start(group: raw.Object) -> datetime | None:
     breach = _condition(group, status.BREACHED)
-    if breach is None or breach["status"] != "True" or not _moved(group, breach):
+    if breach is None or breach["status"] != "True":
+        return None
+    if not conditions.is_true(group, status.MET) and not _moved(group, breach):
         return None
     if plan.terminating(group) or conditions.is_true(group, IN_PROGRESS):
         return None

@@ -97,7 +97,21 @@ class View:
         near = self._nodes(found.w.namespace, "gang", [base]) if base is not None else ()
         near = tuple(dict.fromkeys([*homes.values(), *near]))
         peers = self._replicas(found), self._groups(found)
-        return asks.Around(near, reserved, tuple(avoid), closed, homes, minimum_only, *peers)
+        within = self._base_domain(found)
+        return asks.Around(near, reserved, tuple(avoid), closed, homes, minimum_only, *peers, within)
+
+    def _base_domain(self, found: Found) -> tuple[str, tuple[str, ...]] | None:
+        """Return the node label and its values that a scaled gang must share with its base gang, where it must."""
+        w, gang = found.w, found.gang
+        topology = gangs.topology_name(w)
+        if gang.base_domain is None or gang.base is None or topology is None:
+            return None
+        key = asks.levels_of(self._stores.topologies.get(None, topology)).get(gang.base_domain)
+        if key is None:
+            return None  # the set's condition TopologyLevelsUnavailable says so
+        nodes = (self._stores.nodes.get(None, name) for name in self._nodes(w.namespace, "gang", [gang.base]))
+        labels = ((node["metadata"].get("labels") or {}).get(key) for node in nodes if node is not None)
+        return key, tuple(sorted({value for value in labels if value is not None}))
 
     def _replicas(self, found: Found) -> asks.Peers:
         w, gang = found.w, found.gang

@@ -67,6 +67,8 @@ class PodGangStatus(model.Model):
 
     phase: str = "Pending"
     conditions: model.Conditions | None = None
+    recreations: model.Count | None = None
+    """How often the gang was given up and made again; the next time waits longer. Grovekeeper's own."""
     placementScore: Annotated[float | None, Field(json_schema_extra={"type": "number"})] = None
 
 

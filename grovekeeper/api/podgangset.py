@@ -128,6 +128,8 @@ class GroupTemplate(model.Model):
     resourceSharing: list[ResourceSharing] | None = None
     topologyConstraint: TopologyConstraint | None = None
     terminationDelay: model.Duration | None = None
+    baseDomain: model.Domain | None = None
+    """Grovekeeper's own: replicas above minAvailable go into the base gang's domain of this level, or wait."""
 
 
 class HeadlessService(model.Model):

@@ -68,7 +68,8 @@ def _gang(root: Tree, gang: raw.Object, pods: list[raw.Object]) -> None:
     status = gang.get("status") or {}
     scheduled = conditions.find(status.get("conditions"), "Scheduled") or {}
     score = f", placement score {status['placementScore']}" if "placementScore" in status else ""
-    branch = root.add(f"gang {gang['metadata']['name']}: {status.get('phase', 'Pending')}{score}")
+    again = f", recreated {status['recreations']} times" if status.get("recreations") else ""
+    branch = root.add(f"gang {gang['metadata']['name']}: {status.get('phase', 'Pending')}{score}{again}")
     why = scheduled.get("message") or "waits for its pods, or for its turn"
     if scheduled.get("status") != "True":
         for part in why.split("; "):

@@ -45,6 +45,8 @@ class Gang:
     """Against its siblings: the set's other replicas, or the group's for a scaled gang."""
     group: str | None = None
     """FQN of the scaling group of a scaled gang."""
+    base_domain: str | None = None
+    """Topology domain that a scaled gang must share with its base gang."""
 
 
 def base(w: model.Workload, index: int, live: model.Live) -> Gang:
@@ -69,7 +71,7 @@ def scaled(w: model.Workload, index: int, group: model.GroupTemplate, group_inde
     members = tuple(_member(naming.member(fqn, group_index, name), w.clique(name), live) for name in group.clique_names)
     name = naming.scaled_gang(fqn, group_index, group.min_available)
     pack = group.pack or w.pack
-    return Gang(name, index, members, pack, (), naming.replica(w.name, index), group.spread, fqn)
+    return Gang(name, index, members, pack, (), naming.replica(w.name, index), group.spread, fqn, group.base_domain)
 
 
 def of_replica(w: model.Workload, index: int, live: model.Live) -> list[Gang]:

@@ -69,6 +69,8 @@ class GroupTemplate:
     termination_delay: str | None
     spread: tuple[Spread, ...] = ()
     """Of the group's replicas within a set replica."""
+    base_domain: str | None = None
+    """Topology domain that replicas above the minimum must share with the base gang; None: it is only preferred."""
 
 
 @dataclass(frozen=True, slots=True)

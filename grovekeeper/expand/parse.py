@@ -83,6 +83,7 @@ def _group(entry: raw.Object) -> model.GroupTemplate:
         resource_sharing=tuple(entry.get("resourceSharing") or ()),
         termination_delay=entry.get("terminationDelay"),
         spread=_spread(entry.get("topologyConstraint")),
+        base_domain=entry.get("baseDomain"),
     )
 
 

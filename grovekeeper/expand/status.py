@@ -8,6 +8,9 @@ from grovekeeper.expand import cliques, groups, labels, model, plan
 
 SCHEDULED = "PodCliqueScheduled"
 BREACHED = "MinAvailableBreached"
+MET = "MinAvailableMet"
+"""Condition, True once the minimum has been met since the object was created or last idle. Gang termination goes by it:
+transition times have whole seconds and cannot tell what happened in the first one."""
 WEBHOOK_MISSING = "WebhookMissing"
 
 
@@ -57,10 +60,15 @@ def clique(w: model.Workload, obj: raw.Object, pods: Sequence[raw.Object], now: 
                 since,
             ),
             _clique_breach(len(scheduled), failing, 0 if idle else minimum, since),
+            *([_met(now)] if enough and not idle else ()),
         ],
-        drop=[WEBHOOK_MISSING],
+        drop=[WEBHOOK_MISSING, MET] if idle else [WEBHOOK_MISSING],
     )
     return result
+
+
+def _met(now: str) -> raw.Object:
+    return conditions.condition(MET, True, "MinAvailableMet", "the minimum has been met", now)
 
 
 def _since(obj: raw.Object, type_: str, was_idle: bool, now: str) -> str:
@@ -164,8 +172,10 @@ def group(w: model.Workload, obj: raw.Object, replicas: Mapping[int, GroupReplic
                     else "InsufficientAvailablePodCliqueScalingGroupReplicas",
                     f"{healthy} replicas are healthy, the minimum is {minimum}",
                     since,
-                )
+                ),
+                *([_met(now)] if enough and wanted else ()),
             ],
+            drop=[] if wanted else [MET],
         ),
     }
     if updated == wanted:

@@ -71,7 +71,7 @@ class GangAsk:
 
     `fixed` names pods of the gang that already have a node (pod name to node name, with the GroupAsk name they count
     for); they cannot move, count towards the minimum and force the required domains. `near` is the node names of
-    the base gang: a scaled gang prefers (or, with `near_required`, must share) their domain at the set's pack level.
+    the base gang: a scaled gang prefers their domains.
     """
 
     namespace: str
@@ -86,7 +86,6 @@ class GangAsk:
     fixed: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Pod name to (group name, node name)."""
     near: tuple[str, ...] = ()
-    near_required: bool = False
     spread: tuple[Spread, ...] = ()
     spread_peers: tuple[tuple[str, ...], ...] = ()
     """Node names used by each sibling (set replica, or group replica for a scaled gang), for `spread`."""

@@ -338,6 +338,68 @@ async def test_a_gang_that_breaks_again_and_again_waits_longer_each_time() -> No
     assert 59 <= pauses[1] <= 63
 
 
+async def test_a_breach_in_the_first_second_of_a_gangs_life_counts() -> None:
+    """Transition times have whole seconds: that the minimum was met is recorded by itself."""
+    here = world.World()
+    await here.apply(world.podset())
+    await here.settle()
+    await here.start()
+    await here.settle()
+    assert here.clock.moment == world.START
+    lead = uids(here, "demo-0-pool-0-lead")
+    await kill(here, "demo-0-front", 2)
+    await here.advance(13)
+    assert not lead & uids(here)
+
+
+async def test_a_breach_in_the_first_second_of_a_group_counts() -> None:
+    here = world.World()
+    await here.apply(world.podset())
+    await here.settle()
+    await here.start()
+    await here.settle()
+    front = uids(here, "demo-0-front")
+    await kill(here, "demo-0-pool-0-work", 2)
+    await kill(here, "demo-0-pool-1-work", 2)
+    await here.advance(13)
+    assert not front & uids(here)
+
+
+async def test_a_group_may_have_a_delay_of_its_own() -> None:
+    pool = {
+        "name": "pool",
+        "cliqueNames": ["lead", "work"],
+        "replicas": 2,
+        "minAvailable": 1,
+        "terminationDelay": "60s",
+    }
+    here = await up(podCliqueScalingGroups=[pool])
+    lead = uids(here, "demo-0-pool-1-lead")
+    await kill(here, "demo-0-pool-1-work", 2)
+    await here.advance(50)
+    assert lead <= uids(here)
+    await here.advance(12)
+    assert not lead & uids(here)
+
+
+async def test_gang_termination_can_be_switched_off() -> None:
+    here = await up(gangTermination="Disabled")
+    before = uids(here)
+    await kill(here, "demo-0-front", 2)
+    left = uids(here) & before
+    await here.advance(24 * 3600)
+    assert left <= uids(here)
+    assert here.api.calls["delete podcliques"] == 0
+
+
+def test_how_often_a_gang_was_given_up_is_read_from_where_it_is_noted() -> None:
+    noted = {names.ANNOTATION_TERMINATIONS: '{"replica":[3,"2026-01-01T00:00:00Z"],"2":[5,"2026-01-01T00:00:00Z"]}'}
+    group = {"metadata": {"annotations": noted}, "spec": {"minAvailable": 1}}
+    assert termination.recreations("demo-0", {"metadata": {"annotations": noted}}, None) == 3
+    assert termination.recreations("demo-0-pool-1", {"metadata": {}}, group) == 5
+    assert termination.recreations("demo-0-pool-0", {"metadata": {}}, group) == 0
+
+
 async def test_the_clock_goes_on_while_nobody_looks() -> None:
     here = await up()
     await kill(here, "demo-0-front", 2)

@@ -61,6 +61,10 @@ def check_constraints(found: verdict.Verdict, template: raw.Object, context: ver
         elif len(used) > 1 and entry.constraint.get("topologyName"):
             text = f"a set uses one topology; found {', '.join(sorted(str(name) for name in used))}"
             found.fault(f"{entry.path}.topologyName", "Invalid", text, entry.name())
+    tied = list(_tied(template))
+    for path, domain in tied if not used else ():
+        text = "no level is known without a topology: name one in spec.template.topologyConstraint.topologyName"
+        found.fault(path, "Invalid", text, domain)
     if created and context.topologies is not None and len(used) == 1:
         name = str(next(iter(used)))
         if name not in context.topologies:
@@ -70,6 +74,17 @@ def check_constraints(found: verdict.Verdict, template: raw.Object, context: ver
             found.warnings.append(text)
         else:
             _check_domains(found, entries, context.topologies[name], name)
+            for path, domain in tied:
+                if domain not in context.topologies[name]:
+                    text = f"{name} has the domains {', '.join(context.topologies[name])}"
+                    found.fault(path, "NotFound", text, domain)
+
+
+def _tied(template: raw.Object) -> Iterator[tuple[str, str]]:
+    """Yield path and domain of every group whose scaled gangs are bound to their base gang's domain."""
+    for position, group in enumerate(template.get("podCliqueScalingGroups") or ()):
+        if group.get("baseDomain"):
+            yield f"{_T}.podCliqueScalingGroups[{position}].baseDomain", group["baseDomain"]
 
 
 def _check_domains(found: verdict.Verdict, entries: Sequence[Placed], levels: tuple[str, ...], name: str) -> None:
