@@ -16,6 +16,9 @@ from grovekeeper.placement import search as searching
 from grovekeeper.placement.snapshot import Ints, Mask
 
 ATTEMPTS = 24
+_FEWEST_ATTEMPTS = 6
+_WORK = 40_000
+"""Nodes times parts times attempts: a decision in a large cluster is to take no longer than in a small one."""
 Cost = tuple[int, ...]
 
 
@@ -25,9 +28,8 @@ class Answer:
 
     cost: Cost
     chosen: dict[int, searching.Spots]
-    free: Ints
     rows: Ints
-    """The rows inside which it was found."""
+    """The rows inside which the gang may be, as long as it stays in its required domain."""
 
 
 def cost(search: searching.Search, unit: parts.Unit) -> Cost:
@@ -39,10 +41,9 @@ def cost(search: searching.Search, unit: parts.Unit) -> Cost:
     """
     rows = np.unique([row for spots in search.chosen.values() for row, _pods in spots]).astype(np.int64)
     kept = np.unique([row for listed in search.fixed.values() for row in listed]).astype(np.int64)
-    wide = [level for level in range(len(search.levels)) if search.holds_several(level)]
     every = np.append(rows, kept)
-    used = [len(np.unique(search.ids[level][every])) for level in wide]
-    opened = [len(np.unique(search.ids[level][rows[search.whole[level][rows]]])) for level in wide]
+    used = [len(np.unique(search.ids[level][every])) for level in search.wide]
+    opened = [len(np.unique(search.ids[level][rows[search.whole[level][rows]]])) for level in search.wide]
     return (_broken(search, unit, rows), *used, *opened, len(np.unique(every)), int(search.whole[-1][rows].sum()))
 
 
@@ -53,32 +54,83 @@ def improved(search: searching.Search, unit: parts.Unit, rows: Ints, others: Ite
     """
     if any(each.spread or each.pods_spread for each in unit.everyone()):
         return  # the most even answer is the one that was asked for, not the cheapest
-    best = Answer(cost(search, unit), search.chosen, search.free, rows)
-    left = ATTEMPTS
+    best = Answer(cost(search, unit), search.chosen, _around(search, unit, rows))
+    search.undo(0)
+    bound = _bound(search, unit)
+    leaves = sum(part.need > 0 for part in unit.leaves())
+    left = min(ATTEMPTS, max(_FEWEST_ATTEMPTS, _WORK // max(1, len(search.among) * leaves)))
     better = True
-    start = search.free.copy()
-    for part in unit.leaves():
-        for row, pods in search.chosen.get(part.position, ()):
-            start[row] += pods * part.vector
-    while better and left > 0:
+    while better and left > 0 and best.cost > bound:
         better = False
-        for attempt, order in _attempts(search, unit, best, start, others):
+        for attempt, order in _attempts(search, unit, best, others):
             left -= 1
-            search.free, search.chosen, search.siblings = start.copy(), {}, {}
             unit.units[:] = order
-            if search.tries > 0 and searching.settle(search, unit, attempt):
-                found = Answer(cost(search, unit), search.chosen, search.free, attempt)
-                if found.cost < best.cost:
-                    best = found
-                    better = True
-                    break
+            found = _tried(search, unit, attempt)
+            if found is not None and found.cost < best.cost:
+                best = found
+                better = True
+                break
             if left <= 0 or search.tries <= 0:
                 break
-    search.chosen, search.free = best.chosen, best.free
+    search.chosen = best.chosen
+    for part in unit.leaves():
+        search.charge(part, best.chosen.get(part.position, []))
+
+
+def _tried(search: searching.Search, unit: parts.Unit, rows: Ints) -> Answer | None:
+    """Return the answer among these rows, or None; nothing stays chosen or charged."""
+    search.chosen, search.siblings = {}, {}
+    fits = search.tries > 0 and searching.settle(search, unit, rows)
+    found = Answer(cost(search, unit), search.chosen, _around(search, unit, rows)) if fits else None
+    search.undo(0)
+    search.chosen = {}
+    return found
+
+
+def _bound(search: searching.Search, unit: parts.Unit) -> Cost:
+    """Return a cost below which no answer can be: each part by itself, the largest domains first."""
+    kept = np.unique([row for listed in search.fixed.values() for row in listed]).astype(np.int64)
+    rows = np.union1d(search.among, kept)
+    leaves = [part for part in unit.leaves() if part.need]
+    rooms = [
+        np.where(part.allowed[rows], pack.capacities(search.free[rows], part.vector, part.shape.one_per_node), 0)
+        for part in leaves
+    ]
+    levels = [(search.ids[level][rows], search.whole[level][rows]) for level in search.wide]
+    levels.append((np.arange(len(rows)), search.whole[-1][rows]))
+    used, opened = [], []
+    for ids, whole in levels:
+        known = ids >= 0
+        least = [0, 0]
+        for part, room in zip(leaves, rooms, strict=True):
+            totals = np.bincount(ids[known], weights=room[known]).astype(np.int64)
+            fresh = np.bincount(ids[known], weights=(room * whole)[known]).astype(np.int64)
+            old = int((totals - fresh).sum()) + int(room[~known].sum())
+            needed = _least(totals, part.need - int(room[~known].sum()))
+            least = [max(least[0], needed), max(least[1], _least(fresh, part.need - old))]
+        used.append(max(least[0], len(np.unique(ids[np.isin(rows, kept)]))))
+        opened.append(least[1])
+    wish = unit.constraint.preferred
+    level = search.levels.index(wish) if wish in search.levels else -1
+    missed = int(level in search.wide and used[search.wide.index(level)] > 1)
+    return (missed, *used[:-1], *opened[:-1], used[-1], opened[-1])
+
+
+def _around(search: searching.Search, unit: parts.Unit, rows: Ints) -> Ints:
+    """Return the rows of the required domain that some rows are in; without one, all that may be searched."""
+    key = unit.constraint.required
+    together = any(part.bonds.together for part in unit.leaves())
+    if together or (key is not None and key not in search.levels):
+        return rows
+    if key is None:
+        return search.among
+    ids = search.ids[search.levels.index(key)]
+    found: Ints = search.among[np.isin(ids[search.among], np.unique(ids[rows]))]
+    return found
 
 
 def _broken(search: searching.Search, unit: parts.Unit, rows: Ints) -> int:
-    """Return by how many domains the wishes are missed."""
+    """Return how many wishes are missed: preferred levels, and domains that the base gang is not in."""
     missed = 0
     for ids in search.ids if search.near else ():
         missed += len(np.setdiff1d(ids[rows], ids[search.near]))
@@ -86,39 +138,35 @@ def _broken(search: searching.Search, unit: parts.Unit, rows: Ints) -> int:
         if each.constraint.preferred in search.levels:
             mine = [row for part in each.leaves() for row, _pods in search.chosen.get(part.position, ())]
             ids = search.ids[search.levels.index(each.constraint.preferred)]
-            missed += max(0, len(np.unique(ids[[*mine, *search.rows_of(each)]])) - 1)
+            missed += len(np.unique(ids[[*mine, *search.rows_of(each)]])) > 1
     return missed
 
 
 def _attempts(
-    search: searching.Search, unit: parts.Unit, best: Answer, start: Ints, others: Iterator[Ints]
+    search: searching.Search, unit: parts.Unit, best: Answer, others: Iterator[Ints]
 ) -> Iterator[tuple[Ints, list[parts.Unit]]]:
     """Yield rows to try and the order of the units."""
     usual = list(unit.units)
     leaves = [part for part in unit.leaves() if part.need]
     mixed = len(leaves) > 1
-    for level in range(len(search.levels)):
-        if search.holds_several(level):
-            for rows in _fewer(search, leaves, best, start, level):
-                yield rows, usual
-            for rows in _unopened(search, leaves, best, start, level):
+    for ways in (_fewer, _unopened, _denser):
+        for level in search.wide:
+            for rows in ways(search, leaves, best, level):
                 yield rows, usual
     if mixed:
         for position in range(1, min(len(usual), 6)):
             yield best.rows, [usual[position], *usual[:position], *usual[position + 1 :]]
-        for rows in islice(others, 4):
-            yield rows, usual
+    for rows in islice(others, 8 if mixed else 4):
+        yield rows, usual
 
 
-def _fewer(
-    search: searching.Search, leaves: Sequence[parts.Part], best: Answer, start: Ints, level: int
-) -> Iterator[Ints]:
+def _fewer(search: searching.Search, leaves: Sequence[parts.Part], best: Answer, level: int) -> Iterator[Ints]:
     """Yield sets of one domain less than is in use, where so few could do."""
     if len(leaves) < 2:
         return  # the largest first was exact
     ids = search.ids[level]
     used = _used(search, best, level)
-    bound, rooms = _rooms(search, leaves, best.rows, start, ids)
+    bound, rooms = _rooms(search, leaves, best.rows, ids)
     count = len(used) - 1
     if count < bound:
         return
@@ -130,9 +178,7 @@ def _fewer(
             yield best.rows[np.isin(ids[best.rows], [*top[:-1], spare])]
 
 
-def _unopened(
-    search: searching.Search, leaves: Sequence[parts.Part], best: Answer, start: Ints, level: int
-) -> Iterator[Ints]:
+def _unopened(search: searching.Search, leaves: Sequence[parts.Part], best: Answer, level: int) -> Iterator[Ints]:
     """Yield the domains in use with a whole one exchanged for one that is not, the roomiest first."""
     ids = search.ids[level]
     used = _used(search, best, level)
@@ -141,13 +187,49 @@ def _unopened(
     opened = np.intersect1d(used, whole)
     if not len(opened):
         return
-    _bound, rooms = _rooms(search, leaves, best.rows, start, ids)
+    _bound, rooms = _rooms(search, leaves, best.rows, ids)
     open_ = np.setdiff1d(np.unique(ids[best.rows]), np.append(used, whole))
     order = sorted((int(number) for number in open_ if number >= 0), key=lambda number: -rooms[-1][number])
     for number in order[:4]:
         yield best.rows[np.isin(ids[best.rows], [*np.setdiff1d(used, opened[:1]), number])]
     if len(opened) > 1 and len(order) > 1:
         yield best.rows[np.isin(ids[best.rows], [*np.setdiff1d(used, opened), *order[: len(opened)]])]
+
+
+def _denser(search: searching.Search, leaves: Sequence[parts.Part], best: Answer, level: int) -> Iterator[Ints]:
+    """Yield as many domains as are in use, of those whose roomiest nodes hold most: they need fewer of what is inside.
+
+    The densest of all, then those in use with one exchanged. Only domains inside the broader ones that are in use.
+    """
+    ids = search.ids[level]
+    used = _used(search, best, level)
+    rows = best.rows[ids[best.rows] >= 0]
+    if level > 0 and level in search.wide:
+        outer = _used(search, best, level - 1)
+        rows = rows[np.isin(search.ids[level - 1][rows], outer)]
+    main = max(leaves, key=lambda part: part.weight())
+    room = np.where(main.allowed[rows], pack.capacities(search.free[rows], main.vector, main.shape.one_per_node), 0)
+    nodes = -(-sum(len(spots) for spots in best.chosen.values()) // len(used))
+    density = _density(ids[rows], room, nodes, int(ids.max(initial=-1)) + 1)
+    order = np.argsort(-density, kind="stable")
+    order = order[density[order] > 0]
+    if len(order) <= len(used):
+        return
+    yield rows[np.isin(ids[rows], order[: len(used)])]
+    others = [number for number in order if number not in set(used)]
+    for gone in sorted(used, key=lambda number: density[number])[:3]:
+        for number in others[:4]:
+            yield rows[np.isin(ids[rows], [*used[used != gone], number])]
+
+
+def _density(ids: Ints, room: Ints, nodes: int, count: int) -> Ints:
+    """Return for each domain how many pods its `nodes` roomiest nodes hold."""
+    order = np.lexsort((-room, ids))
+    owner = ids[order]
+    first = np.flatnonzero(np.append(True, np.diff(owner) > 0)) if len(owner) else np.zeros(0, dtype=np.int64)
+    place = np.arange(len(owner)) - np.repeat(first, np.diff(np.append(first, len(owner))))
+    result: Ints = np.bincount(owner, weights=np.where(place < nodes, room[order], 0), minlength=count).astype(np.int64)
+    return result
 
 
 def _used(search: searching.Search, best: Answer, level: int) -> Ints:
@@ -157,24 +239,24 @@ def _used(search: searching.Search, best: Answer, level: int) -> Ints:
     return found
 
 
-def _rooms(
-    search: searching.Search, leaves: Sequence[parts.Part], rows: Ints, start: Ints, ids: Ints
-) -> tuple[int, list[Ints]]:
+def _rooms(search: searching.Search, leaves: Sequence[parts.Part], rows: Ints, ids: Ints) -> tuple[int, list[Ints]]:
     """Return how many domains are needed at least, and each domain's room by several measures, the volume last."""
-    inside: Mask = np.zeros(len(start), dtype=np.bool_)
+    inside: Mask = np.zeros(len(search.free), dtype=np.bool_)
     inside[rows] = True
     inside &= ids >= 0
     count = int(ids.max(initial=-1)) + 1
     bound = 1
     rooms: list[Ints] = []
     for part in leaves:
-        capacity = np.where(inside & part.allowed, pack.capacities(start, part.vector, part.shape.one_per_node), 0)
+        room = pack.capacities(search.free, part.vector, part.shape.one_per_node)
+        capacity = np.where(inside & part.allowed, room, 0)
         totals = np.bincount(ids[inside], weights=capacity[inside], minlength=count).astype(np.int64)
         rooms.append(totals)
         bound = max(bound, _least(totals, part.need))
     demand = sum((part.need * part.vector for part in leaves), np.zeros_like(leaves[0].vector))
-    scarce = int((demand / np.maximum(np.maximum(start[rows], 0).sum(axis=0), 1)).argmax())
-    volume = np.bincount(ids[inside], weights=np.maximum(start[inside, scarce], 0), minlength=count).astype(np.int64)
+    scarce = int((demand / np.maximum(np.maximum(search.free[rows], 0).sum(axis=0), 1)).argmax())
+    free = np.maximum(search.free[inside, scarce], 0)
+    volume = np.bincount(ids[inside], weights=free, minlength=count).astype(np.int64)
     return max(bound, _least(volume, int(demand[scarce]))), [*rooms, volume]
 
 

@@ -70,11 +70,8 @@ def _narrowed(
     totals = np.bincount(inverse, weights=room, minlength=len(numbers)).astype(np.int64)
     kept = np.isin(numbers, ids[used]) if used is not None and len(used) else np.zeros(len(numbers), dtype=np.bool_)
     left = count - int(totals[kept].sum())
-    if left <= 0 and int(kept.sum()) == 1:
-        return rows[kept[inverse]]
     if left <= 0:
-        # What is in use suffices: only as much of it as is needed.
-        return rows[(_fewest(totals, kept, count, lambda _n: np.zeros(len(numbers)), np.zeros(len(numbers))))[inverse]]
+        return rows[kept[inverse]]
     untouched = np.bincount(inverse, weights=whole[rows], minlength=len(numbers)) > 0
 
     def needed(pods: int) -> Floats:
@@ -129,15 +126,16 @@ def _on_nodes(capacity: Ints, rows: Ints, count: int, used: Ints | None, whole: 
     """Take the roomiest nodes and the tightest that holds the rest: fewest nodes; of equal ones those in use first."""
     room = capacity[rows]
     fresh = ~np.isin(rows, used) if used is not None and len(used) else np.ones(len(rows), dtype=np.bool_)
-    order = np.lexsort((whole[rows], fresh, -room))
+    # What is in use costs nothing: it comes first where it holds everything, the roomiest of it.
+    order = np.lexsort((whole[rows], -room, fresh))
     rows, room = rows[order], room[order]
     before = np.cumsum(room)
     full = int(np.searchsorted(before, count, side="left"))
     result = [(int(row), int(n)) for row, n in zip(rows[:full], room[:full], strict=True)]
     left = count - (int(before[full - 1]) if full else 0)
     if left > 0:
-        # Sorted from roomy to tight: among the last of those that suffice is the tightest.
-        tightest = room[int(np.searchsorted(-room, -left, side="right")) - 1]
-        last = max(int(np.searchsorted(-room, -tightest, side="left")), full)
+        rows, room, fresh = rows[full:], room[full:], fresh[order][full:]
+        enough = room >= left
+        last = np.lexsort((whole[rows], room, fresh & enough, ~enough))[0]
         result.append((int(rows[last]), left))
     return result

@@ -113,7 +113,7 @@ def _order(unit: Unit) -> tuple[bool, bool, int, int]:
     leaves = list(unit.leaves())
     follows = any(part.bonds.attracted for part in leaves)
     weight = max(part.weight() for part in leaves)
-    return follows, unit.constraint.required is None, -weight, -max(part.size() for part in leaves)
+    return follows, unit.constraint.required is None, -max(part.size() for part in leaves), -weight
 
 
 def _parts(

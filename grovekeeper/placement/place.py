@@ -39,7 +39,7 @@ def _place(
     unknown = next((key for unit in root.everyone() for key in _labels(unit) if not snapshot.domains(key)[1]), None)
     if unknown is not None:
         return explain.unknown_level(unknown)
-    search = searching.Search(snapshot, gang)
+    search = searching.Search(snapshot, gang, snapshot.rows() if among is None else among)
     if taken is not None:
         search.free[:, : taken.shape[1]] -= taken
     again = _back_home(gang, root, search)
@@ -47,14 +47,14 @@ def _place(
         return again
     options = (
         rows
-        for found in searching.spread(search, root, snapshot.rows() if among is None else among)
+        for found in searching.spread(search, root, search.among)
         for rows in searching.candidates(search, root, found, wide=True)
     )
     for rows in options:
         if searching.settle(search, root, rows):
             # Only what needs no wider level than this answer can be better.
             improve.improved(search, root, rows, options)
-            return _finished(gang, root, search, snapshot.rows() if among is None else among)
+            return _finished(gang, root, search)
     return explain.reasons(gang, root, search)
 
 
@@ -82,9 +82,9 @@ def _back_home(gang: request.GangAsk, root: parts.Unit, search: searching.Search
     return request.Placement(nodes, (), {}, 1.0) if nodes else None
 
 
-def _finished(gang: request.GangAsk, root: parts.Unit, search: searching.Search, rows: Ints) -> request.Placement:
+def _finished(gang: request.GangAsk, root: parts.Unit, search: searching.Search) -> request.Placement:
     nodes: dict[str, str] = {}
-    _assign(search, root, rows, nodes)
+    _assign(search, root, search.among, nodes)
     left_out = tuple(pod.name for group in gang.groups for pod in group.pods if pod.name not in nodes)
     used = [row for spots in search.chosen.values() for row, _pods in spots]
     domains = {}

@@ -18,8 +18,10 @@ Spots = list[tuple[int, int]]
 class Search:
     """The state of one search: free room, what is chosen, how many tries are left."""
 
-    def __init__(self, snapshot: Snapshot, gang: request.GangAsk) -> None:
+    def __init__(self, snapshot: Snapshot, gang: request.GangAsk, among: Ints) -> None:
         self.snapshot = snapshot
+        self.among = among
+        """The rows to which it is confined."""
         self.free = snapshot.free()
         for node, requests in snapshot.higher_nominations(gang.priority):
             row, vector = snapshot.row_of(node), snapshot.vector(requests)
@@ -27,10 +29,14 @@ class Search:
                 self.free[row] += vector
         self.levels = [key for key in gang.levels if len(snapshot.domains(key)[1])]
         self.ids = [snapshot.domains(key)[0] for key in self.levels]
+        self.wide = [level for level in range(len(self.ids)) if self._holds_several(level)]
+        """Levels whose domains have more than one node on average: where one is a node, it is a host, not a level."""
         self.whole = _whole(snapshot, self.ids)
         """By level, and by row in the end: which rows are in a domain with nothing on it."""
         self.chosen: dict[int, Spots] = {}
         """By position of the part."""
+        self.log: list[tuple[int, int, parts.Part]] = []
+        """Row, pods, part: what has been charged to `free`, to be taken back where a search fails."""
         self.tries = TRIES
         self.siblings: dict[str, list[list[int]]] = {}
         """Rows of the units that this search has placed, by family."""
@@ -52,8 +58,7 @@ class Search:
         kept = [row for rows in self.fixed.values() for row in rows]
         return np.array(chosen + kept, dtype=np.int64)
 
-    def holds_several(self, level: int) -> bool:
-        """Return whether domains of a level have more than one node on average: one node is a host, not a level."""
+    def _holds_several(self, level: int) -> bool:
         ids = self.ids[level]
         return (int(ids.max(initial=-1)) + 1) * 2 <= int((ids >= 0).sum())
 
@@ -70,8 +75,7 @@ class Search:
         inner += [rule.level for each in unit.everyone() if each is not unit for rule in each.spread]
         if preferred is None and wide and not inner:
             # Nobody asked, and it costs nobody anything: fewest domains at each level.
-            several = [key for level, key in enumerate(self.levels) if self.holds_several(level)]
-            preferred = several[-1] if several else None
+            preferred = self.levels[self.wide[-1]] if self.wide else None
         first = self.levels.index(required) if required in self.levels else -1
         last = self.levels.index(preferred) if preferred in self.levels else first
         broadest = min(
@@ -80,29 +84,44 @@ class Search:
         last = max(first, min(last, broadest - 1))
         return [self.levels[i] if i >= 0 else None for i in range(last, first - 1, -1)]
 
-    def capacity(self, part: parts.Part) -> Ints:
-        """Return how many pods of a part fit on each row now, with regard to what the gang has chosen."""
-        result = pack.capacities(self.free, part.vector, part.shape.one_per_node)
+    def charge(self, part: parts.Part, spots: Spots) -> None:
+        """Take the room of pods."""
+        for row, pods in spots:
+            self.free[row] -= pods * part.vector
+            self.log.append((row, pods, part))
+
+    def undo(self, mark: int) -> None:
+        """Give back all room that was taken since the log had this length."""
+        for row, pods, part in self.log[mark:]:
+            self.free[row] += pods * part.vector
+        del self.log[mark:]
+
+    def capacity(self, part: parts.Part, rows: Ints | None = None) -> Ints:
+        """Return how many pods of a part fit on each row now (0 but on `rows`), with regard to what the gang chose."""
+        if rows is None:
+            result = pack.capacities(self.free, part.vector, part.shape.one_per_node)
+        else:
+            result = np.zeros(len(self.free), dtype=np.int64)
+            result[rows] = pack.capacities(self.free[rows], part.vector, part.shape.one_per_node)
         result[~part.allowed] = 0
         for key, other in part.bonds.repelled:
             ids, _names = self.snapshot.domains(key)
             if other == part.position:
                 result = pack.one_each(result, ids)
-            rows = [row for row, _pods in self.chosen.get(other, ())]
-            result[np.isin(ids, np.unique(ids[rows])) & (ids >= 0)] = 0
+            there = [row for row, _pods in self.chosen.get(other, ())]
+            result[np.isin(ids, np.unique(ids[there])) & (ids >= 0)] = 0
         for key, other in part.bonds.attracted:
-            rows = [row for row, _pods in self.chosen.get(other, ())]
-            if rows:
+            there = [row for row, _pods in self.chosen.get(other, ())]
+            if there:
                 ids, _names = self.snapshot.domains(key)
-                result[~np.isin(ids, np.unique(ids[rows]))] = 0
+                result[~np.isin(ids, np.unique(ids[there]))] = 0
         return result
 
     def fill(self, part: parts.Part, rows: Ints, count: int) -> Spots | None:
         """Choose nodes among `rows` for so many pods of a part, and charge them; None where they do not fit."""
         self.tries -= 1
-        found = pack.fill(self.capacity(part), rows, count, self.ids, used=self.taken(), whole=self.whole)
-        for row, pods in found or ():
-            self.free[row] -= pods * part.vector
+        found = pack.fill(self.capacity(part, rows), rows, count, self.ids, used=self.taken(), whole=self.whole)
+        self.charge(part, found or [])
         return found
 
 
@@ -137,7 +156,8 @@ def _united(search: Search, unit: parts.Unit, rows: Ints, keys: Sequence[str]) -
 def fitting(search: Search, unit: parts.Unit, ids: Ints, inside: Mask) -> list[int]:
     """Return the domains that could hold every part of the unit by count, best first.
 
-    Best: near the base gang, fewest domains of the next level, not whole, least room to spare, name.
+    Best: near the base gang, fewest domains of the next level (but for nodes: see below), not whole, least room to
+    spare, name.
     """
     forced = {int(ids[row]) for row in search.rows_of(unit)}
     if len(forced) > 1:
@@ -162,19 +182,23 @@ def fitting(search: Search, unit: parts.Unit, ids: Ints, inside: Mask) -> list[i
         known = ids >= 0
         untouched[ids[known]] = search.whole[position][known]
     found = [int(domain) for domain in np.flatnonzero(usable) if not forced or int(domain) in forced]
-    return sorted(found, key=lambda d: (d not in near, needed[d], bool(untouched[d]), int(spare[d]), d))
+    if position + 1 in search.wide:
+        return sorted(found, key=lambda d: (d not in near, needed[d], bool(untouched[d]), int(spare[d]), d))
+    # What comes next is nodes: a whole domain that stays whole is worth more than a node.
+    return sorted(found, key=lambda d: (d not in near, bool(untouched[d]), needed[d], int(spare[d]), d))
 
 
 def settle(search: Search, unit: parts.Unit, rows: Ints) -> bool:
     """Place everything inside a unit whose rows are chosen; change nothing where that fails."""
-    before, chosen = search.free.copy(), dict(search.chosen)
+    mark, chosen = len(search.log), dict(search.chosen)
     siblings = {family: list(known) for family, known in search.siblings.items()}
     for order in _orders(unit.units):
         if all(_place_part(search, unit, part, rows) for part in unit.parts) and all(
             place_unit(search, each, rows) for each in order
         ):
             return True
-        search.free, search.chosen = before.copy(), dict(chosen)
+        search.undo(mark)
+        search.chosen = dict(chosen)
         search.siblings = {family: list(known) for family, known in siblings.items()}
         if search.tries <= 0:
             break
@@ -250,8 +274,7 @@ def _even(search: Search, unit: parts.Unit, part: parts.Part, rows: Ints, count:
     shares = spreading.shares(search.snapshot, unit.pods_spread, there + search.rows_of(unit), open_, capacity, count)
     for cell, share in shares:
         found = pack.fill(capacity, cell, share, search.ids, used=search.taken(), whole=search.whole) or []
-        for row, pods in found:
-            search.free[row] -= pods * part.vector
+        search.charge(part, found)
         result += found
     return result
 
