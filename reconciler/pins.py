@@ -30,9 +30,28 @@ def pinned_to(pod: raw.Object) -> str | None:
     node_affinity = ((pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}).get(_REQUIRED) or {}
     for term in node_affinity.get("nodeSelectorTerms") or ():
         for field in term.get("matchFields") or ():
-            if field["key"] == "metadata.name" and field["operator"] == "In" and len(field["values"]) == 1:
+            if _pins(field):
                 return str(field["values"][0])
     return None
+
+
+def unpinned(spec: raw.Object) -> raw.Object:
+    """Return a pod's spec without our pin; a copy, for the placement engine, never for the API server."""
+    affinity = spec.get("affinity") or {}
+    node_affinity = affinity.get("nodeAffinity") or {}
+    terms = []
+    for term in (node_affinity.get(_REQUIRED) or {}).get("nodeSelectorTerms") or ():
+        fields = [field for field in term.get("matchFields") or () if not _pins(field)]
+        rest = {key: value for key, value in term.items() if key != "matchFields"}
+        terms.append({**rest, "matchFields": fields} if fields else rest)
+    others = {key: value for key, value in node_affinity.items() if key != _REQUIRED}
+    kept = [term for term in terms if term]
+    inner = {**others, _REQUIRED: {"nodeSelectorTerms": kept}} if kept else others
+    return {**spec, "affinity": {**affinity, "nodeAffinity": inner}}
+
+
+def _pins(field: raw.Object) -> bool:
+    return bool(field["key"] == "metadata.name" and field["operator"] == "In" and len(field["values"]) == 1)
 
 
 def avoiding(spec: raw.Object, nodes: Sequence[str]) -> raw.Object:

@@ -68,6 +68,18 @@ async def from_cluster(kubeconfig: Path | None) -> Capacity:
     return Capacity(nodes, pods, bindings(listed))
 
 
+async def with_sets(kubeconfig: Path | None) -> tuple[Capacity, list[raw.Object]]:
+    """Read a cluster and its sets. Raises errors.KubeError."""
+    room = await from_cluster(kubeconfig)
+    client = http.HttpClient(await http.credentials(kubeconfig), "cli")
+    try:
+        kinds = (resources.PODGANGSETS, resources.PODCLIQUESETS)
+        found = [item for kind in kinds for item in (await client.list(kind)).items]
+    finally:
+        await client.close()
+    return room, found
+
+
 def bindings(objects: Iterable[raw.Object]) -> dict[str, dict[str, str]]:
     """Return levels by name of ClusterTopologyBinding objects."""
     return {obj["metadata"]["name"]: asks.levels_of(obj) for obj in objects}

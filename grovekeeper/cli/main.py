@@ -11,6 +11,7 @@ VERBS = {
     "expand": "Print every object that manifests become",
     "convert": "Rewrite manifests from one spelling of the top kind to the other",
     "place": "Answer what-if: where would gangs go",
+    "defrag": "Propose moves that free whole racks",
     "topology": "Find the cluster's topology levels",
     "explain": "Say why pods of a set wait",
     "tree": "Show a set, its gangs, cliques and pods",

@@ -6,12 +6,10 @@ import sys
 from pathlib import Path
 
 import click
-import jsonpatch
 from rich.console import Console
 from rich.table import Table
 
-from grovekeeper.api import defaults, names, raw
-from grovekeeper.cli import capacity, check, manifests, picture, trial
+from grovekeeper.cli import capacity, picture, sets, trial
 from grovekeeper.kube import errors
 
 
@@ -39,35 +37,14 @@ def command(
     except (capacity.CapacityError, errors.KubeError) as error:
         click.echo(f"grovekeeper place: {error}", err=True)
         sys.exit(2)
-    sets, given = _sets(paths)
+    objects, given = sets.read(paths)
     room.bindings.update(given)
     space = room.room()
-    answers = [answer for obj in sets for answer in trial.placed(obj, room, space)]
+    answers = [answer for obj in objects for answer in trial.placed(obj, room, space)]
     if drawing is not None:
         drawing.write_text(picture.svg(room, {answer.gang: answer.nodes for answer in answers}), encoding="utf-8")
     click.echo(_as_json(answers)) if output == "json" else Console().print(_as_table(answers))
     sys.exit(1 if any(answer.reason for answer in answers) else 0)
-
-
-def _sets(paths: tuple[str, ...]) -> tuple[list[raw.Object], dict[str, dict[str, str]]]:
-    loaded = manifests.load(paths)
-    for trouble in loaded.troubles:
-        click.echo(f"{trouble.file}:{trouble.line}:{trouble.column}: {trouble.message}", err=True)
-    if loaded.troubles:
-        sys.exit(2)
-    result = []
-    for document in loaded.documents:
-        found, _warnings = check.judge(document)
-        for finding in found:
-            click.echo(finding.text(), err=True)
-        if found:
-            sys.exit(2)
-        if document.object["kind"] != names.TOPOLOGY_BINDING:
-            obj = jsonpatch.apply_patch(document.object, defaults.default(document.object))
-            obj["metadata"].setdefault("namespace", "default")
-            result.append(obj)
-    bindings = (d.object for d in loaded.documents if d.object["kind"] == names.TOPOLOGY_BINDING)
-    return result, capacity.bindings(bindings)
 
 
 def _as_table(answers: list[trial.Answer]) -> Table:

@@ -16,7 +16,7 @@ from grovekeeper.placement import search as searching
 from grovekeeper.placement.snapshot import Ints, Mask
 
 ATTEMPTS = 24
-_FEWEST_ATTEMPTS = 6
+_FEWEST_ATTEMPTS = 3
 _WORK = 40_000
 """Nodes times parts times attempts: a decision in a large cluster is to take no longer than in a small one."""
 Cost = tuple[int, ...]

@@ -51,6 +51,7 @@ class Snapshot:
         self._freed = 0
         self._all: tuple[int, Ints] = (-1, np.zeros(0, dtype=np.int64))
         self._masks: dict[str, tuple[int, Mask]] = {}
+        self._refusals: dict[str, tuple[int, list[tuple[int, str]]]] = {}
         self._domains: dict[str, tuple[int, Ints, list[str]]] = {}
         self._requests: dict[str, tuple[raw.Object, shapes.Requests]] = {}
         self._pods: dict[str, raw.Object] = {}
@@ -182,6 +183,13 @@ class Snapshot:
             if row is not None:
                 yield row, pod
 
+    def tenants(self) -> Iterator[tuple[int, str]]:
+        """Yield row and UID of each pod on a node, but for those that every node has. O(pods)."""
+        for uid, charge in self._charges.items():
+            row = self._rows.get(charge.node)
+            if row is not None and charge.tenant:
+                yield row, uid
+
     def freed(self, uids: Iterable[str]) -> dict[int, Ints]:
         """Return by row what these pods are charged there with. O(pods asked for)."""
         result: dict[int, Ints] = {}
@@ -286,9 +294,20 @@ class Snapshot:
         return mask
 
     def refusals(self, spec: raw.Object) -> list[tuple[int, str]]:
-        """Return row and reason of each node that may not take the pod whatever room it has. O(nodes)."""
+        """Return row and reason of each node that may not take the pod whatever room it has. Not to be changed.
+
+        Cached like `eligible`; O(nodes) the first time.
+        """
+        key = shapes.eligibility(spec)
+        known = self._refusals.get(key)
+        if known is not None and known[0] == self._epoch:
+            return known[1]
         found = ((row, shapes.refusal(spec, node)) for row, node in enumerate(self._nodes) if node is not None)
-        return [(row, why) for row, why in found if why]
+        result = [(row, why) for row, why in found if why]
+        if len(self._refusals) > 512:
+            self._refusals.clear()
+        self._refusals[key] = (self._epoch, result)
+        return result
 
     def domains(self, key: str) -> tuple[Ints, list[str]]:
         """Return for a label key each node's domain number (-1: no such label) and the domains' names."""

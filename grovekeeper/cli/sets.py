@@ -1,0 +1,31 @@
+"""Sets and topology bindings of manifests, checked and with defaults, for the verbs that ask what if."""
+
+import sys
+
+import click
+import jsonpatch
+
+from grovekeeper.api import defaults, names, raw
+from grovekeeper.cli import capacity, check, manifests
+
+
+def read(paths: tuple[str, ...]) -> tuple[list[raw.Object], dict[str, dict[str, str]]]:
+    """Return the sets, and the levels by name of each binding; say what is wrong and end with 2 where something is."""
+    loaded = manifests.load(paths)
+    for trouble in loaded.troubles:
+        click.echo(f"{trouble.file}:{trouble.line}:{trouble.column}: {trouble.message}", err=True)
+    if loaded.troubles:
+        sys.exit(2)
+    result = []
+    for document in loaded.documents:
+        found, _warnings = check.judge(document)
+        for finding in found:
+            click.echo(finding.text(), err=True)
+        if found:
+            sys.exit(2)
+        if document.object["kind"] != names.TOPOLOGY_BINDING:
+            obj = jsonpatch.apply_patch(document.object, defaults.default(document.object))
+            obj["metadata"].setdefault("namespace", "default")
+            result.append(obj)
+    bindings = (d.object for d in loaded.documents if d.object["kind"] == names.TOPOLOGY_BINDING)
+    return result, capacity.bindings(bindings)

@@ -1,0 +1,110 @@
+"""defrag --dry-run as a user calls it, with files in the place of a cluster."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from grovekeeper.cli.main import main
+from grovekeeper.placement import levels
+from grovekeeper.reconciler import pins
+from tests.cli.test_place import node
+
+
+def pod(gang: str, index: int, where: int) -> dict[str, Any]:
+    labels = {"grove.io/podgang": gang, "grove.io/podclique": f"{gang}-w", "grove.io/podclique-pod-index": str(index)}
+    name = f"{gang}-w-{index}"
+    pin = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [f"n{where:02}"]}]}
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [pin]}}
+    container = {"name": "c", "resources": {"requests": {"nvidia.com/gpu": "8"}}}
+    return {
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "default", "uid": name, "labels": labels},
+        "spec": {
+            "nodeName": f"n{where:02}",
+            "containers": [container],
+            "affinity": {"nodeAffinity": required},
+        },
+        "status": {"phase": "Running"},
+    }
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    """28 nodes in four racks; gang s-0 on two nodes of r0, s-1 on two nodes of r1, both bound to a rack."""
+    container = {"name": "c", "image": "i:1", "resources": {"requests": {"nvidia.com/gpu": 8}}}
+    spec = {"roleName": "w", "replicas": 2, "minAvailable": 2, "podSpec": {"containers": [container]}}
+    template = {
+        "cliques": [{"name": "w", "spec": spec}],
+        "topologyConstraint": {"topologyName": "t", "pack": {"required": "rack"}},
+    }
+    body = {"apiVersion": "grove.io/v1alpha1", "kind": "PodGangSet", "metadata": {"name": "s"}}
+    contents: dict[str, Any] = {
+        "set.yaml": {**body, "spec": {"replicas": 2, "template": template}},
+        "binding.yaml": levels.binding("t", {"block": "kubernetes.io/block", "rack": "kubernetes.io/rack"}),
+        "nodes.json": {"items": [node(index) for index in range(28)]},
+        "pods.json": {"items": [pod("s-0", 0, 1), pod("s-0", 1, 2), pod("s-1", 0, 8), pod("s-1", 1, 9)]},
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_text(json.dumps(content))
+    return {name.partition(".")[0]: tmp_path / name for name in contents}
+
+
+def run(files: dict[str, Path], *arguments: str) -> Result:
+    given = [str(files["set"]), str(files["binding"]), "--nodes", str(files["nodes"]), "--pods", str(files["pods"])]
+    return CliRunner().invoke(main, ["defrag", *given, *arguments])
+
+
+def test_it_names_the_rack_that_becomes_free_and_what_restarts(files: dict[str, Path]) -> None:
+    found = run(files, "--dry-run", "-o", "json")
+    assert found.exit_code == 0, found.output
+    answer = json.loads(found.stdout)
+    (freed,) = answer["freed"]
+    assert (freed["domain"], freed["nodes"], freed["podsRestarted"], answer["free"]) == ("r0", 7, 2, 2)
+    (gang,) = freed["gangs"]
+    assert gang["gang"] == "default/s-0"
+    assert {int(each["to"][1:]) // 7 for each in gang["pods"]} == {1}
+    text = run(files, "--dry-run").output
+    assert "1 domains of rack can become free, 2 are: 1 gangs move, 2 pods restart" in text
+    assert "s-0-w-0: n01 -> " in text
+    assert "rack r1 stays: gangs of other domains move there" in text
+
+
+def test_there_is_nothing_to_gain_where_all_is_in_one_rack(files: dict[str, Path]) -> None:
+    files["pods"].write_text(json.dumps({"items": [pod("s-0", 0, 1), pod("s-0", 1, 2)]}))
+    found = run(files, "--dry-run")
+    assert found.exit_code == 1, found.output
+    assert "0 domains of rack can become free" in found.output
+
+
+def test_pods_of_sets_that_are_not_given_stay(files: dict[str, Path]) -> None:
+    files["pods"].write_text(json.dumps({"items": [pod("s-0", 0, 1), pod("s-0", 1, 2), pod("other-0", 0, 8)]}))
+    found = run(files, "--dry-run", "-o", "json")
+    answer = json.loads(found.stdout)
+    assert answer["stay"] == {"r1": "1 pods of others are there: they are not moved"}
+    assert [freed["domain"] for freed in answer["freed"]] == ["r0"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ((), "nothing is moved by this command: ask with --dry-run"),
+        (("--dry-run", "--level", "cage"), "--level cage: no node has the label cage; the levels are block, rack"),
+    ],
+)
+def test_what_it_cannot_do_is_said_in_a_sentence(files: dict[str, Path], arguments: tuple[str, ...], text: str) -> None:
+    found = run(files, *arguments)
+    assert found.exit_code == 2
+    assert text in found.output
+
+
+def test_a_pin_of_ours_comes_off_and_what_the_user_asked_for_stays() -> None:
+    asked = {"matchExpressions": [{"key": "gpu", "operator": "Exists"}]}
+    pinned = pod("s-0", 0, 1)["spec"]
+    required = pinned["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert pins.unpinned(pinned)["affinity"] == {"nodeAffinity": {}}
+    required["nodeSelectorTerms"][0] |= asked
+    kept = pins.unpinned(pinned)["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert kept == {"nodeSelectorTerms": [asked]}
