@@ -3,9 +3,20 @@
 from collections.abc import Sequence
 
 from grovekeeper.api import conditions, names, raw
-from grovekeeper.expand import groups, model, plan, status
+from grovekeeper.expand import groups, model, plan, pods, sharing, status
 from grovekeeper.kube import errors, resources
-from grovekeeper.reconciler import children, creation, deletion, faults, keys, ownership, statuses, succession
+from grovekeeper.reconciler import (
+    children,
+    claims,
+    creation,
+    deletion,
+    devices,
+    faults,
+    keys,
+    ownership,
+    statuses,
+    succession,
+)
 from grovekeeper.reconciler.context import Context, Result
 from grovekeeper.runtime import clock
 
@@ -24,16 +35,36 @@ async def reconcile(ctx: Context, key: keys.Key) -> Result:
     await succession.drive(ctx, obj, existing)
     wanted = plan.pods(count, existing, obj["metadata"]["labels"].get(names.LABEL_TEMPLATE_HASH, ""))
     await children.together(children.delete(ctx, resources.PODS, pod) for pod in wanted.delete)
-    waits = [await _free_stuck(ctx, existing)]
+    missing, noted = await _claim(ctx, w, obj, existing, wanted)
+    waits = [await _free_stuck(ctx, existing), noted]
     refusal: raw.Object | None = None
     try:
-        await creation.of(ctx, w, obj, wanted.create)
+        await creation.of(ctx, w, obj, missing)
     except creation.Refused as refused:
         refusal = refused.condition
         ctx.events.warning(obj, "PodCreateFailed", refusal["message"], ctx.clock.stamp())
         waits.append(creation.patience(obj, refusal["type"], ctx.clock.now()))
     waits.append(await _write_status(ctx, w, obj, count, refusal))
     return Result(min((wait for wait in waits if wait is not None), default=None))
+
+
+async def _claim(
+    ctx: Context, w: model.Workload, obj: raw.Object, existing: Sequence[raw.Object], wanted: plan.PodsPlan
+) -> tuple[Sequence[plan.Birth], float | None]:
+    """Make the clique's claims; return which pods may be created, and when to look again for the others.
+
+    A claim of its own belongs to every pod index in use, also above the replica count (Grove goes by the count).
+    """
+    template = w.clique(pods.template_of(w, obj["metadata"])[0])
+    if not template.sharing:
+        return wanted.create, None
+    leaving = {pod["metadata"]["uid"] for pod in wanted.delete}
+    staying = {plan.pod_index(pod) for pod in existing if pod["metadata"]["uid"] not in leaving and plan.alive(pod)}
+    indexes = sorted({*staying, *(birth.index for birth in wanted.create)})
+    needed = sharing.of_clique(template, obj["metadata"]["name"], indexes)
+    outcome, noted = await devices.of_child(ctx, w, obj, needed)
+    await claims.prune(ctx, obj["metadata"]["uid"], needed)
+    return [birth for birth in wanted.create if not outcome.blocks(birth.index)], noted.requeue_after
 
 
 async def _without_lost(ctx: Context, existing: list[raw.Object]) -> list[raw.Object]:

@@ -44,6 +44,9 @@ class Stores:
     hpas: informer.Store
     topologies: informer.Store
     revisions: informer.Store
+    claims: informer.Store
+    claim_templates: informer.Store
+    domains: informer.Store
 
     def of(self, resource: resources.Resource) -> informer.Store:
         """Return the cache of a kind."""
@@ -66,6 +69,9 @@ FIELDS = {
     "horizontalpodautoscalers": "hpas",
     "clustertopologybindings": "topologies",
     "controllerrevisions": "revisions",
+    "resourceclaims": "claims",
+    "resourceclaimtemplates": "claim_templates",
+    "computedomains": "domains",
 }
 SET_RESOURCES = {names.PODGANGSET: resources.PODGANGSETS, names.PODCLIQUESET: resources.PODCLIQUESETS}
 WATCHED = {
@@ -83,7 +89,12 @@ WATCHED = {
     "horizontalpodautoscalers": (resources.HPAS, MANAGED),
     "clustertopologybindings": (resources.TOPOLOGY_BINDINGS, ""),
     "controllerrevisions": (resources.CONTROLLER_REVISIONS, MANAGED),
+    "resourceclaims": (resources.RESOURCE_CLAIMS, MANAGED),
+    "resourceclaimtemplates": (resources.RESOURCE_CLAIM_TEMPLATES, ""),
+    "computedomains": (resources.COMPUTE_DOMAINS, MANAGED),
 }
+OPTIONAL = frozenset({"resourceclaims", "resourceclaimtemplates", "computedomains"})
+"""Kinds that a cluster may lack: watched where discovery shows them, empty caches elsewhere."""
 
 
 def label_index(*labels: str) -> informer.Index:
@@ -117,7 +128,31 @@ def node_index(obj: raw.Object) -> Iterable[str]:
     return [node] if node else []
 
 
+def claim_index(pod: raw.Object) -> Iterable[str]:
+    """Index pods by `namespace/claim` of each ResourceClaim that they name, and `namespace/template/name`."""
+    namespace = pod["metadata"].get("namespace", "")
+    found = []
+    for entry in pod["spec"].get("resourceClaims") or ():
+        if "resourceClaimName" in entry:
+            found.append(f"{namespace}/{entry['resourceClaimName']}")
+        elif "resourceClaimTemplateName" in entry:
+            found.append(f"{namespace}/template/{entry['resourceClaimTemplateName']}")
+    return found
+
+
+def template_index(obj: raw.Object) -> Iterable[str]:
+    """Index sets by `namespace/name` of each ResourceClaimTemplate object that they may refer to."""
+    template = (obj.get("spec") or {}).get("template") or {}
+    levels = [template, *(template.get("podCliqueScalingGroups") or ()), *(template.get("cliques") or ())]
+    own = {entry["name"] for entry in template.get("resourceClaimTemplates") or ()}
+    namespace = obj["metadata"].get("namespace", "")
+    shared = [entry for level in levels for entry in level.get("resourceSharing") or ()]
+    return {f"{entry.get('namespace') or namespace}/{entry['name']}" for entry in shared if entry["name"] not in own}
+
+
 INDEXES: dict[str, dict[str, informer.Index]] = {
+    "podgangsets": {"template": template_index},
+    "podcliquesets": {"template": template_index},
     "podcliques": {
         "owner": owner_index,
         "replica": replica_index,
@@ -136,10 +171,18 @@ INDEXES: dict[str, dict[str, informer.Index]] = {
         "clique": label_index(names.LABEL_PODCLIQUE),
         "gang": label_index(names.LABEL_PODGANG),
         "node": node_index,
+        "claim": claim_index,
     },
     "services": {"replica": replica_index, "set": label_index(names.LABEL_PART_OF)},
     "horizontalpodautoscalers": {"replica": replica_index, "set": label_index(names.LABEL_PART_OF)},
     "controllerrevisions": {"owner": owner_index, "set": label_index(names.LABEL_PART_OF)},
+    "resourceclaims": {
+        "owner": owner_index,
+        "set": label_index(names.LABEL_PART_OF),
+        "group": label_index(names.LABEL_SCALINGGROUP),
+        "clique": label_index(names.LABEL_PODCLIQUE),
+    },
+    "computedomains": {"owner": owner_index, "set": label_index(names.LABEL_PART_OF)},
 }
 
 

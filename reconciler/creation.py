@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from grovekeeper.api import conditions, names, raw
 from grovekeeper.expand import model, plan, pods, status
 from grovekeeper.kube import errors, resources
-from grovekeeper.reconciler import children, faults, ownership
+from grovekeeper.reconciler import children, domains, faults, ownership
 from grovekeeper.reconciler.context import Context
 from grovekeeper.runtime import clock
 
@@ -33,14 +33,14 @@ async def of(ctx: Context, w: model.Workload, obj: raw.Object, missing: Sequence
     """Create the missing pods of a PodClique side by side; raise Refused where the API server does not take them."""
     if missing and conditions.is_true(obj, status.WEBHOOK_MISSING):
         # Ask before creating again what would have to be deleted again: a dry run passes the webhooks, too.
-        _check_injected(await _attempt(ctx, _desired(w, obj, missing[0]), dry_run=True), ctx.clock.stamp())
+        _check_injected(await _attempt(ctx, _desired(ctx, w, obj, missing[0]), dry_run=True), ctx.clock.stamp())
     for start in range(0, len(missing), _BATCH):
         await children.together(one(ctx, w, obj, birth) for birth in missing[start : start + _BATCH])
 
 
 async def one(ctx: Context, w: model.Workload, obj: raw.Object, birth: plan.Birth) -> raw.Object:
     """Create one pod and return it; nominate it to the node of the pod that it succeeds. Raises Refused."""
-    wanted = _desired(w, obj, birth)
+    wanted = _desired(ctx, w, obj, birth)
     try:
         pod = await _attempt(ctx, wanted)
     except errors.AlreadyExists:
@@ -87,11 +87,12 @@ def patience(obj: raw.Object, type_: str, now: datetime) -> float:
     return min(max(going_on / timedelta(seconds=1), 1.0), _LONGEST_WAIT)
 
 
-def _desired(w: model.Workload, obj: raw.Object, birth: plan.Birth) -> raw.Object:
+def _desired(ctx: Context, w: model.Workload, obj: raw.Object, birth: plan.Birth) -> raw.Object:
     metadata = obj["metadata"]
     name = pods.name(metadata["name"], metadata["uid"], birth.index, birth.previous)
     before = birth.succeeds["metadata"]["uid"] if birth.succeeds is not None else None
-    return pods.created(w, obj, birth.index, name, before)
+    domain = domains.of_clique(ctx, w, pods.domain_of(w, obj))
+    return pods.created(w, obj, birth.index, name, before, domain=domain)
 
 
 async def _attempt(ctx: Context, wanted: raw.Object, *, dry_run: bool = False) -> raw.Object:

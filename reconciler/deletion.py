@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from grovekeeper.api import names, raw
 from grovekeeper.kube import errors, resources
-from grovekeeper.reconciler import children, keys, ownership
+from grovekeeper.reconciler import children, claims, domains, keys, ownership
 from grovekeeper.reconciler.context import SET_RESOURCES, Context
 
 _OF_SETS = (
@@ -28,20 +28,25 @@ async def of_set(ctx: Context, key: keys.Key, living: raw.Object | None) -> None
     """
     mark = f"{key.namespace}/{key.name}"
     left = [(resource, child) for resource in _OF_SETS for child in ctx.stores.of(resource).by_index("set", mark)]
+    left += _unused_claims(ctx, "set", mark)
     await _sweep(ctx, SET_RESOURCES[key.owner_kind], key, left, living)
+    await _release_domains(ctx, key, living)
 
 
 async def of_group(ctx: Context, key: keys.Key, living: raw.Object | None) -> None:
-    """Delete the PodCliques of a scaling group that is gone."""
-    left = ctx.stores.cliques.by_index("group", f"{key.namespace}/{key.name}")
-    await _sweep(ctx, resources.SCALINGGROUPS, key, [(resources.PODCLIQUES, clique) for clique in left], living)
+    """Delete the PodCliques and claims of a scaling group that is gone."""
+    mark = f"{key.namespace}/{key.name}"
+    left = [(resources.PODCLIQUES, clique) for clique in ctx.stores.cliques.by_index("group", mark)]
+    await _sweep(ctx, resources.SCALINGGROUPS, key, left + _unused_claims(ctx, "group", mark), living)
 
 
 async def of_clique(ctx: Context, key: keys.Key, living: raw.Object | None) -> None:
-    """Delete the pods of a PodClique that is gone."""
-    left = ctx.stores.pods.by_index("clique", f"{key.namespace}/{key.name}")
+    """Delete the pods and claims of a PodClique that is gone."""
+    mark = f"{key.namespace}/{key.name}"
+    left = ctx.stores.pods.by_index("clique", mark)
     managed = [pod for pod in left if pod["metadata"]["labels"].get(names.LABEL_MANAGED_BY) == names.MANAGED_BY]
-    await _sweep(ctx, resources.PODCLIQUES, key, [(resources.PODS, pod) for pod in managed], living)
+    doomed = [(resources.PODS, pod) for pod in managed]
+    await _sweep(ctx, resources.PODCLIQUES, key, doomed + _unused_claims(ctx, "clique", mark), living)
 
 
 def is_orphan(child: raw.Object, owner_kind: str, living_uid: str | None) -> bool:
@@ -58,6 +63,31 @@ def is_orphan(child: raw.Object, owner_kind: str, living_uid: str | None) -> boo
     )
 
 
+def _unused_claims(ctx: Context, index: str, mark: str) -> list[tuple[resources.Resource, raw.Object]]:
+    found = ctx.stores.claims.by_index(index, mark)
+    return [(resources.RESOURCE_CLAIMS, claim) for claim in found if not claims.is_used(ctx, claim)]
+
+
+async def _release_domains(ctx: Context, key: keys.Key, living: raw.Object | None) -> None:
+    """Take our finalizer off the ComputeDomains of a set that is gone, and delete them."""
+    found = ctx.stores.domains.by_index("set", f"{key.namespace}/{key.name}")
+    cached = living["metadata"]["uid"] if living is not None else None
+    if not any(domains.is_orphan(domain, key.owner_kind, cached) for domain in found):
+        return
+    uid = await _living_uid(ctx, SET_RESOURCES[key.owner_kind], key)
+    orphans = [domain for domain in found if domains.is_orphan(domain, key.owner_kind, uid)]
+    await children.together(domains.let_go(ctx, domain) for domain in orphans)
+
+
+async def _living_uid(ctx: Context, owner: resources.Resource, key: keys.Key) -> str | None:
+    """Ask the server who has the owner's name now: caches may be behind, and only it can say that an owner is gone."""
+    try:
+        uid: str = (await ctx.client.get(owner, key.name, key.namespace))["metadata"]["uid"]
+    except errors.NotFound:
+        return None
+    return uid
+
+
 async def _sweep(
     ctx: Context,
     owner: resources.Resource,
@@ -68,11 +98,7 @@ async def _sweep(
     cached = living["metadata"]["uid"] if living is not None else None
     if not any(is_orphan(child, owner.kind, cached) for _, child in left):
         return
-    # Caches may be behind: only the server itself can say that an owner is gone.
-    try:
-        uid = (await ctx.client.get(owner, key.name, key.namespace))["metadata"]["uid"]
-    except errors.NotFound:
-        uid = None
+    uid = await _living_uid(ctx, owner, key)
     doomed = [(resource, child) for resource, child in left if is_orphan(child, owner.kind, uid)]
     # As the cache knows them: with --cascade=orphan the owner reference may be gone already, unseen by the cache.
     await children.together(children.delete_unchanged(ctx, resource, child) for resource, child in doomed)

@@ -11,7 +11,7 @@ from grovekeeper.api import conditions, names, raw
 from grovekeeper.expand import gangs, naming, parse, plan
 from grovekeeper.kube import informer, resources
 from grovekeeper.placement import shape
-from grovekeeper.reconciler import context, keys
+from grovekeeper.reconciler import context, deviceevents, keys
 from grovekeeper.runtime import metrics, queue
 
 _LOG = logging.getLogger(__name__)
@@ -79,6 +79,8 @@ def on_pod(old: raw.Object | None, new: raw.Object | None) -> Keyed:
     if labels.get(names.LABEL_MANAGED_BY) == names.MANAGED_BY and names.LABEL_PODCLIQUE in labels:
         found.append((keys.clique(metadata["namespace"], labels[names.LABEL_PODCLIQUE]), 0.0))
         found += _gang_keys(metadata)
+    if new is None or plan.finished(new):
+        found += deviceevents.of_gone_pod(obj)
     if (new is None or plan.finished(new)) and (obj["spec"].get("nodeName") or found):
         # A pod of ours without a node may have had room kept for it.
         found.append((keys.ROOM, _ROOM_DELAY))
@@ -216,6 +218,8 @@ MAPPERS: dict[str, Callable[[raw.Object | None, raw.Object | None], Keyed]] = {
     "rolebindings": on_companion,
     "horizontalpodautoscalers": on_companion,
     "controllerrevisions": on_companion,
+    "resourceclaims": deviceevents.on_claim,
+    "computedomains": deviceevents.on_domain,
 }
 
 
@@ -239,6 +243,9 @@ class Dispatcher:
         plural = each.resource.plural
         if plural == "clustertopologybindings":
             each.add_handler(self._on_topology)
+            return
+        if plural == "resourceclaimtemplates":
+            each.add_handler(self._on_claim_template)
             return
         if plural == "nodes":
             each.add_handler(self._on_lost_node)
@@ -275,6 +282,11 @@ class Dispatcher:
                 metadata = found["metadata"]
                 self._put(queue.Addition(keys.set_status(found["kind"], metadata["namespace"], metadata["name"]), 0.05))
         self._put(queue.Addition(keys.ROOM, _ROOM_DELAY))
+
+    def _on_claim_template(self, old: raw.Object | None, new: raw.Object | None) -> None:
+        if old is None and new is not None:
+            for key in deviceevents.waiting_for(self._ctx.stores, new):
+                self._put(queue.Addition(key, 0.0, "resourceclaimtemplates", informer.version_of(new)))
 
     def _on_lost_node(self, old: raw.Object | None, new: raw.Object | None) -> None:
         """Have the cliques looked at that have pods on a node that is gone or no longer ready (or ready again)."""

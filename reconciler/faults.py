@@ -15,7 +15,22 @@ REPLICA_FAILURE = "ReplicaFailure"
 """Condition of a PodClique whose pods the API server refuses (a quota, admission), as on a ReplicaSet."""
 _AGAIN_SECONDS = 30.0
 _MOST = 20
-_REASONS = {"ERR_NAME_COLLISION": "NameCollision", "ERR_FORBIDDEN": "Forbidden", "ERR_INVALID": "Invalid"}
+_REASONS = {
+    "ERR_NAME_COLLISION": "NameCollision",
+    "ERR_FORBIDDEN": "Forbidden",
+    "ERR_INVALID": "Invalid",
+    "ERR_GET_RESOURCE_CLAIM_TEMPLATE": "ResourceClaimTemplateNotFound",
+    "ERR_RESOURCE_CLAIMS_NOT_SERVED": "ResourceClaimsNotServed",
+    "ERR_COMPUTE_DOMAINS_NOT_SERVED": "ComputeDomainsNotServed",
+}
+
+
+class Missing(Exception):
+    """Something that others provide is not there: a template, or a whole kind. The text has the next step."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 async def put(ctx: Context, obj: raw.Object, where: str, error: Exception) -> Result:
@@ -94,6 +109,8 @@ def _status_key(obj: raw.Object) -> str:
 
 
 def _code(error: Exception) -> str:
+    if isinstance(error, Missing):
+        return error.code
     if isinstance(error, children.Collision):
         return "ERR_NAME_COLLISION"
     return "ERR_FORBIDDEN" if isinstance(error, errors.Forbidden) else "ERR_INVALID"

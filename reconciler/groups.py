@@ -3,9 +3,20 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from grovekeeper.api import conditions, names, raw
-from grovekeeper.expand import cliques, groups, model, naming, status
+from grovekeeper.expand import cliques, groups, model, naming, sharing, status
 from grovekeeper.kube import resources
-from grovekeeper.reconciler import children, deletion, keys, ownership, replicas, revisions, statuses, termination
+from grovekeeper.reconciler import (
+    children,
+    claims,
+    deletion,
+    devices,
+    keys,
+    ownership,
+    replicas,
+    revisions,
+    statuses,
+    termination,
+)
 from grovekeeper.reconciler.context import Context, Result
 
 
@@ -23,10 +34,12 @@ async def reconcile(ctx: Context, key: keys.Key) -> Result:
         return Result()
     wanted = groups.effective_replicas(obj["spec"].get("replicas", 1), template.min_available)
     await _remove_surplus(ctx, w, obj, wanted)
-    await _add_missing(ctx, revisions.of_replica(ctx, w, index), template, obj, wanted)
+    ready, noted = await _claim(ctx, w, template, obj, wanted)
+    await _add_missing(ctx, revisions.of_replica(ctx, w, index), template, obj, ready)
     fresh = fresh_status(w, template, obj, _members(ctx, obj), ctx.clock.stamp())
     settled = fresh["availableReplicas"] == wanted == fresh["replicas"]
-    return Result(await statuses.write(ctx, resources.SCALINGGROUPS, obj, fresh, settled=settled))
+    pause = await statuses.write(ctx, resources.SCALINGGROUPS, obj, fresh, settled=settled)
+    return Result(min((each for each in (pause, noted) if each is not None), default=None))
 
 
 def fresh_status(
@@ -58,8 +71,21 @@ def _members(ctx: Context, obj: raw.Object) -> dict[int, list[raw.Object]]:
     return result
 
 
-async def _add_missing(
+async def _claim(
     ctx: Context, w: model.Workload, template: model.GroupTemplate, obj: raw.Object, wanted: int
+) -> tuple[list[int], float | None]:
+    """Make the group's claims; return the replicas that have all of theirs, and when to look again for the others."""
+    if not template.sharing:
+        return list(range(wanted)), None
+    fqn = obj["metadata"]["name"]
+    needed = sharing.of_group(template, fqn, range(wanted))
+    outcome, noted = await devices.of_child(ctx, w, obj, needed)
+    await claims.prune(ctx, obj["metadata"]["uid"], needed)
+    return [j for j in range(wanted) if not outcome.blocks(j)], noted.requeue_after
+
+
+async def _add_missing(
+    ctx: Context, w: model.Workload, template: model.GroupTemplate, obj: raw.Object, wanted: Sequence[int]
 ) -> None:
     """Create members that are missing, and pass a changed replica count on to those that exist.
 
@@ -67,7 +93,7 @@ async def _add_missing(
     """
     index = int(obj["metadata"]["labels"][w.dialect.label_replica_index])
     jobs = []
-    for j in range(wanted):
+    for j in wanted:
         for name in template.clique_names:
             clique = w.clique(name)
             live = ctx.stores.cliques.get(w.namespace, naming.member(obj["metadata"]["name"], j, name))

@@ -28,7 +28,7 @@ def parse(text: str) -> Key:
     if text == ROOM:
         return Key(ROOM, "", "")
     kind, _, rest = text.partition(":")
-    if kind in ("set", "replica", "setstatus"):
+    if kind in ("set", "replica", "setstatus", "devices"):
         owner_kind, _, path = rest.partition(":")
         parts = path.split("/")
         index = int(parts[2]) if kind == "replica" else -1
@@ -47,6 +47,11 @@ def set_key(kind: str, namespace: str, name: str) -> str:
 def set_status(kind: str, namespace: str, name: str) -> str:
     """Return the key of a set's status."""
     return f"setstatus:{kind}:{namespace}/{name}"
+
+
+def devices(kind: str, namespace: str, name: str) -> str:
+    """Return the key of a set's own ResourceClaims and its ComputeDomains."""
+    return f"devices:{kind}:{namespace}/{name}"
 
 
 def replica(kind: str, namespace: str, name: str, index: int) -> str:

@@ -15,6 +15,7 @@ import redis as sync_redis
 from celery import Celery, signals
 from redis.asyncio import Redis
 
+from grovekeeper.api import nvlink
 from grovekeeper.kube import events, informer, lease
 from grovekeeper.kube.http import Credentials, HttpClient, credentials
 from grovekeeper.reconciler import context, dispatcher, gang, worker
@@ -37,7 +38,13 @@ class Process:
         self.placing = HttpClient(given, name)
         self.redis = Redis.from_url(configuration.redis_url(settings), socket_timeout=10)
         self.informers = {
-            plural: informer.Informer(client, resource, labels=labels, indexes=context.INDEXES.get(plural))
+            plural: informer.Informer(
+                client,
+                resource,
+                labels=labels,
+                indexes=context.INDEXES.get(plural),
+                optional=plural in context.OPTIONAL,
+            )
             for plural, (resource, labels) in context.WATCHED.items()
         }
         self.group = informer.Informers(self.informers.values())
@@ -79,6 +86,8 @@ async def run_dispatcher(settings: configuration.Settings, kubeconfig: Path | No
     jobs = [asyncio.create_task(process.context.events.run())]
     try:
         await process.group.start()
+        if settings.auto_mnnvl and not process.context.stores.domains.served:
+            _LOG.error("auto_mnnvl is on, but %s", nvlink.NO_DRIVER)
         jobs.append(asyncio.create_task(election.run(dispatch.run)))
         await _until_stopped(jobs[-1])
     finally:

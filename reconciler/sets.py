@@ -9,6 +9,7 @@ from grovekeeper.kube import errors, resources
 from grovekeeper.reconciler import (
     children,
     deletion,
+    devices,
     faults,
     keys,
     levels,
@@ -48,12 +49,14 @@ async def reconcile(ctx: Context, key: keys.Key) -> Result:
         return await faults.put(ctx, obj, "", error)
     await faults.clear(ctx, obj, "")
     await _remove_surplus(ctx, w)
-    wanted = [keys.replica(key.owner_kind, key.namespace, key.name, index) for index in range(w.total)]
+    outcome, result = await devices.ensure(ctx, w, obj)
+    ready = [index for index in range(w.total) if not outcome.blocks(index)]
+    wanted = [keys.replica(key.owner_kind, key.namespace, key.name, index) for index in ready]
     mark = f"{key.namespace}/{key.name}"
     # A look that somebody asked for (`grove.io/reconcile-trigger`) goes through all levels.
     scaled = [keys.group(key.namespace, found["metadata"]["name"]) for found in ctx.stores.groups.by_index("set", mark)]
     await ctx.enqueue(*wanted, *scaled, keys.set_status(key.owner_kind, key.namespace, key.name))
-    return Result()
+    return result
 
 
 async def _share(ctx: Context, w: model.Workload) -> None:

@@ -11,7 +11,7 @@ from redis import RedisError
 from redis.asyncio import Redis
 
 from grovekeeper.kube import errors
-from grovekeeper.reconciler import cliques, groups, keys, replicas, sets
+from grovekeeper.reconciler import cliques, devices, groups, keys, replicas, sets
 from grovekeeper.reconciler.context import WATCHED, Context, Permanent, Reconcile, Result
 from grovekeeper.reconciler.dispatcher import awake_key
 from grovekeeper.runtime import metrics, queue
@@ -25,6 +25,7 @@ TASKS = {RECONCILE: "grovekeeper.reconcile", PLACE: "grovekeeper.place"}
 RECONCILERS: dict[str, Reconcile] = {
     "set": sets.reconcile,
     "setstatus": sets.reconcile_status,
+    "devices": devices.reconcile,
     "replica": replicas.reconcile,
     "group": groups.reconcile,
     "clique": cliques.reconcile,

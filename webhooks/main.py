@@ -6,10 +6,10 @@ import logging
 import signal
 from pathlib import Path
 
-from grovekeeper.api import names, raw
+from grovekeeper.api import names, nvlink, raw
 from grovekeeper.api.validate import verdict
 from grovekeeper.expand import pods
-from grovekeeper.kube import informer, resources
+from grovekeeper.kube import discovery, informer, resources
 from grovekeeper.kube.http import HttpClient, credentials
 from grovekeeper.runtime import serve
 from grovekeeper.runtime.clock import Clock
@@ -33,7 +33,8 @@ async def run(settings: Settings, kubeconfig: Path | None) -> None:
     client = HttpClient(await credentials(kubeconfig), "webhook")
     caches = {resource.plural: informer.Informer(client, resource) for resource in _CACHED}
     group = informer.Informers(caches.values())
-    server = Server(_state(settings, caches))
+    served = discovery.Discovery(client, [resources.COMPUTE_DOMAINS] if settings.auto_mnnvl else [])
+    server = Server(_state(settings, caches, served))
     keeper = certificates.Keeper(settings, client, Clock(settings.clock_offset_file), certificates.context())
 
     def missing() -> dict[str, str]:
@@ -50,6 +51,7 @@ async def run(settings: Settings, kubeconfig: Path | None) -> None:
     await keeper.step()
     keeping = asyncio.create_task(keeper.run())
     filling = asyncio.create_task(group.start())
+    asking = asyncio.create_task(served.run())
     port = await server.listen(settings.webhook.bind, settings.webhook.port, keeper.context)
     _LOG.info("admission on port %d", port)
     stop = asyncio.Event()
@@ -58,7 +60,7 @@ async def run(settings: Settings, kubeconfig: Path | None) -> None:
     await stop.wait()
     _LOG.info("draining")
     await server.stop(settings.webhook.shutdown_delay)
-    for task in (keeping, filling):
+    for task in (keeping, filling, asking):
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
@@ -67,7 +69,13 @@ async def run(settings: Settings, kubeconfig: Path | None) -> None:
     await client.close()
 
 
-def _state(settings: Settings, caches: dict[str, informer.Informer]) -> State:
+def _no_nvlink(settings: Settings, served: discovery.Discovery) -> str | None:
+    if not settings.auto_mnnvl:
+        return nvlink.SWITCHED_OFF
+    return nvlink.NO_DRIVER if served.has(resources.COMPUTE_DOMAINS) is False else None
+
+
+def _state(settings: Settings, caches: dict[str, informer.Informer], served: discovery.Discovery) -> State:
     def find_set(namespace: str, name: str) -> raw.Object | None:
         for dialect in names.DIALECTS.values():
             found = caches[dialect.plural].store.get(namespace, name)
@@ -81,13 +89,14 @@ def _state(settings: Settings, caches: dict[str, informer.Informer]) -> State:
 
     def context() -> verdict.Context:
         cache = caches[resources.TOPOLOGY_BINDINGS.plural]
+        no_nvlink = _no_nvlink(settings, served)
         if not cache.synced.is_set():
-            return verdict.Context()
+            return verdict.Context(no_nvlink=no_nvlink)
         levels = {
             binding["metadata"]["name"]: tuple(level["domain"] for level in binding["spec"]["levels"])
             for binding in cache.store.all()
         }
-        return verdict.Context(topologies=levels)
+        return verdict.Context(topologies=levels, no_nvlink=no_nvlink)
 
     return State(
         injection=pods.Settings(settings.init_image),

@@ -62,6 +62,7 @@ ANNOTATION_RECONCILE = "grove.io/reconcile-trigger"
 ANNOTATION_TOPOLOGY = "grove.io/topology-name"
 ANNOTATION_MNNVL_GROUP = "grove.io/mnnvl-group"
 ANNOTATION_AUTO_MNNVL = "grove.io/auto-mnnvl"
+"""The older boolean, on sets only: `enabled` is the group `auto`."""
 
 FINALIZER_PODCLIQUE = "grove.io/podclique.grove.io"
 FINALIZER_SCALINGGROUP = "grove.io/podcliquescalinggroup.grove.io"
@@ -73,6 +74,12 @@ INIT_GATE_TOKEN_VOLUME = "sa-token-secret-vol"  # noqa: S105 - a volume's name
 INIT_GATE_TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path
 INIT_GATE_INFO_VOLUME = "pod-info-vol"
 INIT_GATE_INFO_PATH = "/var/grove/pod-info"
+
+SCOPE_ALL_REPLICAS = "AllReplicas"
+SCOPE_PER_REPLICA = "PerReplica"
+MNNVL_CLAIM = "mnnvl-claim"
+"""Name of the NVLink claim within a pod."""
+GPU = "nvidia.com/gpu"
 
 STARTUP_ANY_ORDER = "CliqueStartupTypeAnyOrder"
 STARTUP_IN_ORDER = "CliqueStartupTypeInOrder"

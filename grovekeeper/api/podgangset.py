@@ -92,9 +92,17 @@ class ResourceSharing(model.Model):
     filter: ClaimFilter | None = None
 
 
+class ClaimMetadata(model.Model):
+    """Labels and annotations of the claims that a template becomes."""
+
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+
+
 class ClaimTemplateSpec(model.Model):
     """A ResourceClaimTemplateSpec."""
 
+    metadata: ClaimMetadata | None = None
     spec: model.ResourceClaimSpec
 
 

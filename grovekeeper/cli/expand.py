@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from grovekeeper.api import crds, defaults, names, raw, structural
 from grovekeeper.cli import check, manifests
-from grovekeeper.expand import gangs, parse, pods, whole
+from grovekeeper.expand import gangs, parse, pods, sharing, whole
 from grovekeeper.reconciler import asks
 
 
@@ -42,7 +42,7 @@ def command(paths: tuple[str, ...], output: str, init_image: str) -> None:
             for finding in found:
                 click.echo(finding.text(), err=True)
             sys.exit(1)
-        result += _objects(document.object, bindings, init_image)
+        result += _objects(document, bindings, loaded.claim_templates, init_image)
     if output == "json":
         click.echo(json.dumps({"apiVersion": "v1", "kind": "List", "items": result}, indent=2))
         return
@@ -53,11 +53,18 @@ def command(paths: tuple[str, ...], output: str, init_image: str) -> None:
         writer.dump(obj, sys.stdout)
 
 
-def _objects(obj: raw.Object, bindings: Mapping[str, raw.Object], init_image: str) -> list[raw.Object]:
+def _objects(
+    document: manifests.Document, bindings: Mapping[str, raw.Object], templates: whole.Templates, init_image: str
+) -> list[raw.Object]:
     """Return what the set becomes: defaults of schema and webhook first, as the API server applies them."""
+    obj = document.object
     kind = next(kind for kind in crds.KINDS if kind.kind == obj["kind"])
     stored = structural.pruned({key: obj[key] for key in obj if key != "status"}, crds.schema(kind))
     stored = jsonpatch.apply_patch(stored, defaults.default(stored))
     stored["metadata"].setdefault("namespace", "default")
-    binding = bindings.get(gangs.topology_name(parse.workload(stored)) or "")
-    return whole.objects(stored, pods.Settings(init_image), jsonpatch.apply_patch, asks.levels_of(binding))
+    w = parse.workload(stored)
+    for namespace, name in sorted(sharing.external(w) - templates.keys()):
+        text = f"ResourceClaimTemplate {namespace}/{name} is not among the files: its claims are left out"
+        click.echo(f"note: {document.title}: {text}", err=True)
+    levels = asks.levels_of(bindings.get(gangs.topology_name(w) or ""))
+    return whole.objects(stored, pods.Settings(init_image), jsonpatch.apply_patch, levels, templates)

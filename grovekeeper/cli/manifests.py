@@ -66,11 +66,13 @@ class Trouble:
 
 @dataclass(slots=True)
 class Loaded:
-    """Sets and topology bindings, what cannot be read, and notes about what was passed over."""
+    """Sets, topology bindings and claim templates, what cannot be read, and notes about what was passed over."""
 
     documents: list[Document] = field(default_factory=list)
     troubles: list[Trouble] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    claim_templates: dict[tuple[str, str], raw.Object] = field(default_factory=dict)
+    """Specs of ResourceClaimTemplates by namespace and name: sets may refer to them."""
 
 
 def load(paths: Iterable[str]) -> Loaded:
@@ -166,6 +168,8 @@ def _take(file: str, node: object, loaded: Loaded) -> None:
     line = node.lc.line + 1
     if kind in (*names.DIALECTS, names.TOPOLOGY_BINDING):
         loaded.documents.append(Document(file, node, obj))
+    elif kind == "ResourceClaimTemplate":
+        _take_template(file, line, obj, loaded)
     elif isinstance(version, str) and version.partition("/")[0] == names.GROUP and kind not in _CHILDREN:
         known = ", ".join((*names.DIALECTS, names.TOPOLOGY_BINDING))
         loaded.troubles.append(Trouble(file, line, 1, f"{names.GROUP} has no kind {kind}: write one of {known}"))
@@ -173,6 +177,15 @@ def _take(file: str, node: object, loaded: Loaded) -> None:
         loaded.notes.append(f"{file}:{line}: {kind or 'a document without kind'} passed over")
     else:
         loaded.troubles.append(Trouble(file, line, 1, f"kind must be a text, found {word(kind)}"))
+
+
+def _take_template(file: str, line: int, obj: raw.Object, loaded: Loaded) -> None:
+    metadata, spec = obj.get("metadata"), obj.get("spec")
+    if not isinstance(metadata, dict) or not isinstance(spec, dict) or not isinstance(spec.get("spec"), dict):
+        text = "a ResourceClaimTemplate needs metadata.name and spec.spec: its claims could not be made"
+        loaded.troubles.append(Trouble(file, line, 1, text))
+        return
+    loaded.claim_templates[str(metadata.get("namespace") or "default"), str(metadata.get("name"))] = spec
 
 
 def word(value: object) -> str:

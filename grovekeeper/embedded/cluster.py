@@ -24,6 +24,7 @@ from types import TracebackType
 from aiohttp import web
 
 from grovekeeper.api import raw
+from grovekeeper.embedded.claims import Claims
 from grovekeeper.embedded.kubelet import Kubelet
 from grovekeeper.embedded.scheduler import Scheduler
 from grovekeeper.embedded.server import ApiServer
@@ -137,7 +138,7 @@ async def serve(port: int, token: str, folder: Path) -> None:
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(folder / _CHAIN, folder / _KEY)
     server = ApiServer(storage, now, token, authority)
-    scheduler = Scheduler(storage, now)
+    scheduler = Scheduler(storage, now, Claims(storage, server._plant))
     kubelet = Kubelet(storage, f"https://127.0.0.1:{port}", now)
     for name in ("default", "kube-system"):
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}, "status": {"phase": "Active"}}

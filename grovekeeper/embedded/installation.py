@@ -180,6 +180,15 @@ class Installation:
         self._start(name).wait_ready()
         return name
 
+    def reconfigure(self, **environment: str) -> None:
+        """Restart every component with other settings: GROVEKEEPER_* variables over those that it has."""
+        for component in self.components.values():
+            component.stop()
+            component.environment.update(environment)
+            component.start()
+        for component in self.components.values():
+            component.wait_ready()
+
     def remove(self, name: str) -> None:
         """Stop a component for good."""
         self.components.pop(name).stop()

@@ -58,6 +58,8 @@ def built_in() -> list[Kind]:
         ("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", False, "pc"),
         ("resource.k8s.io", "v1", "resourceclaims", "ResourceClaim", True, ""),
         ("resource.k8s.io", "v1", "resourceclaimtemplates", "ResourceClaimTemplate", True, ""),
+        ("resource.k8s.io", "v1", "deviceclasses", "DeviceClass", False, ""),
+        ("resource.k8s.io", "v1", "resourceslices", "ResourceSlice", False, ""),
         ("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", False, "crd"),
         (admission, "v1", "mutatingwebhookconfigurations", "MutatingWebhookConfiguration", False, ""),
         (admission, "v1", "validatingwebhookconfigurations", "ValidatingWebhookConfiguration", False, ""),

@@ -10,6 +10,7 @@ import numpy as np
 
 from grovekeeper.api import raw
 from grovekeeper.embedded import pods
+from grovekeeper.embedded.claims import CLAIMS, Claims
 from grovekeeper.embedded.storage import Collection, Storage
 from grovekeeper.placement import pack
 from grovekeeper.placement import shape as shapes
@@ -22,8 +23,9 @@ _NODES: Collection = ("", "nodes")
 class Scheduler:
     """Binds pending, ungated pods; retries when anything changes."""
 
-    def __init__(self, storage: Storage, now: Callable[[], str]) -> None:
+    def __init__(self, storage: Storage, now: Callable[[], str], claims: Claims) -> None:
         self._storage = storage
+        self._claims = claims
         self._now = now
         self._snapshot = Snapshot()
         self._waiting: dict[str, raw.Object] = {}
@@ -39,6 +41,8 @@ class Scheduler:
             self._some.set()
         elif collection == _PODS:
             self._on_pod(kind, obj)
+        elif collection == CLAIMS:
+            self._some.set()
 
     def _on_pod(self, kind: str, pod: raw.Object) -> None:
         uid = pod["metadata"]["uid"]
@@ -75,15 +79,17 @@ class Scheduler:
         nominated = (pod.get("status") or {}).get("nominatedNodeName")
         if nominated:
             self._snapshot.remove_pod(uid)  # its own nomination does not stand in its way
-        node = self._find(pod)
+        lacking = self._claims.lacking(pod)
+        node = self._find(pod) if lacking is None else None
         if node is None:
-            text = f"0/{len(self._snapshot)} nodes are available"
+            text = lacking or f"0/{len(self._snapshot)} nodes are available"
             condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": text}
             known = [c for c in (pod.get("status") or {}).get("conditions") or () if c["type"] == "PodScheduled"]
             if not known or known[0].get("reason") != "Unschedulable":
                 status = {**(pod.get("status") or {}), "conditions": [{**condition, "lastTransitionTime": self._now()}]}
                 self._storage.put(_PODS, {**pod, "status": status})
             return
+        self._claims.reserve(pod)
         self._storage.put(_PODS, pods.bound(pod, node, self._now()))
 
     def _find(self, pod: raw.Object) -> str | None:

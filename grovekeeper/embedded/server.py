@@ -489,6 +489,8 @@ class ApiServer:
         await self._admitted(call, None, obj, "DELETE")
         if call.dry:
             return obj
+        if call.kind.plural == _CRDS:
+            self._uninstall(obj)
         force = options.get("gracePeriodSeconds") == 0 or call.query.get("gracePeriodSeconds") == "0"
         if force and not obj["metadata"].get("finalizers"):
             return self.storage.remove(call.kind.collection, obj)
@@ -515,6 +517,13 @@ class ApiServer:
             "lastTransitionTime": self.now(),
         }
         return self.storage.put(("apiextensions.k8s.io", _CRDS), {**crd, "status": {"conditions": [condition]}})
+
+    def _uninstall(self, crd: raw.Object) -> None:
+        """Serve the kinds of a CRD no more; their objects go with them."""
+        for kind in kinds.of_definition(crd):
+            for obj in self.storage.all(kind.collection):
+                self.storage.remove(kind.collection, obj)
+            self.kinds.pop(kind.collection, None)
 
 
 def _same(new: raw.Object, live: raw.Object) -> bool:

@@ -1,7 +1,7 @@
 """PodCliqueScalingGroup objects and the PodCliques of a living group."""
 
 from grovekeeper.api import names, raw
-from grovekeeper.expand import cliques, labels, model, naming
+from grovekeeper.expand import cliques, labels, model, naming, nvlink
 
 
 def group(w: model.Workload, index: int, template: model.GroupTemplate, replicas: int | None = None) -> raw.Object:
@@ -11,7 +11,7 @@ def group(w: model.Workload, index: int, template: model.GroupTemplate, replicas
         **labels.managed(w, fqn, f"{w.dialect.component_prefix}-podcliquescalinggroup"),
         w.dialect.label_replica_index: str(index),
     }
-    annotations = labels.passed_on(dict(template.annotations))
+    annotations = nvlink.inherited(w, labels.passed_on(dict(template.annotations)))
     annotations[names.ANNOTATION_TEMPLATE_REPLICAS] = str(template.replicas)
     return {
         "apiVersion": names.API_VERSION,

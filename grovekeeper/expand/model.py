@@ -31,6 +31,23 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
+class Sharing:
+    """One entry of a resourceSharing list: ResourceClaims that the pods of a level share."""
+
+    name: str
+    template: raw.Object | None
+    """{metadata, spec} of the set's own template; None for a ResourceClaimTemplate object."""
+    namespace: str
+    """Of the ResourceClaimTemplate object."""
+    per_replica: bool
+    """One claim per replica of the level; one for all replicas otherwise."""
+    cliques: frozenset[str]
+    groups: frozenset[str]
+    filtered: bool
+    """Whether only pods of `cliques` and `groups` share; all pods of the level otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
 class CliqueTemplate:
     """One entry of spec.template.cliques."""
 
@@ -49,7 +66,7 @@ class CliqueTemplate:
     """autoScalingConfig."""
     pack: Pack | None
     template_hash: str
-    resource_sharing: tuple[raw.Object, ...]
+    sharing: tuple[Sharing, ...]
     spread: tuple[Spread, ...] = ()
     """Of the clique's pods."""
 
@@ -65,7 +82,7 @@ class GroupTemplate:
     annotations: tuple[tuple[str, str], ...]
     scale: raw.Object | None
     pack: Pack | None
-    resource_sharing: tuple[raw.Object, ...]
+    sharing: tuple[Sharing, ...]
     termination_delay: str | None
     spread: tuple[Spread, ...] = ()
     """Of the group's replicas within a set replica."""
@@ -99,6 +116,8 @@ class Workload:
     generation_hash: str
     """Hash over all clique templates: a change starts an update."""
     raw: raw.Object
+    sharing: tuple[Sharing, ...] = ()
+    """Of the set's own level."""
     spread: tuple[Spread, ...] = ()
     """Of the set's replicas: replicaSpreadConstraints and spec.template.topologyConstraint.spread."""
 

@@ -26,6 +26,16 @@ def scaled_gang(group_fqn: str, group_index: int, min_available: int) -> str:
     return f"{group_fqn}-{group_index - min_available}"
 
 
+def claim(owner: str, index: int | None, name: str) -> str:
+    """Return `<owner>-all-<name>` or `<owner>-<index>-<name>`: a ResourceClaim of a set, group or clique."""
+    return f"{owner}-{'all' if index is None else index}-{name}"
+
+
+def compute_domain(set_name: str, index: int, group: str) -> str:
+    """Return `<set>-<i>-<group>`: a ComputeDomain, and the ResourceClaimTemplate that the driver makes of it."""
+    return f"{set_name}-{index}-{group}"
+
+
 def hostname(clique_fqn: str, pod_index: int) -> str:
     """Return `<clique fqn>-<pod index>`."""
     return f"{clique_fqn}-{pod_index}"

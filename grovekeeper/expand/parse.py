@@ -1,6 +1,6 @@
 """From the wire to `model.Workload`. Reads every optional field with the webhook's default, so both forms are equal."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from grovekeeper.api import names, raw
 from grovekeeper.expand import model, revision
@@ -17,8 +17,9 @@ def workload(obj: raw.Object) -> model.Workload:
     dialect = names.DIALECTS[obj["kind"]]
     priority_class = template.get("priorityClassName") or ""
     startup = template.get("cliqueStartupType") or names.STARTUP_ANY_ORDER
+    share = _Sharings(metadata.get("namespace") or "default", template.get("resourceClaimTemplates") or ())
     cliques = tuple(
-        _clique(entry, position, priority_class) for position, entry in enumerate(template.get("cliques") or ())
+        _clique(entry, position, priority_class, share) for position, entry in enumerate(template.get("cliques") or ())
     )
     delay = template.get("terminationDelay") or dialect.termination_delay
     headless = template.get("headlessServiceConfig") or {}
@@ -31,7 +32,7 @@ def workload(obj: raw.Object) -> model.Workload:
         generation=metadata.get("generation", 0),
         replicas=_count(spec.get("replicas"), 1),
         cliques=cliques,
-        groups=tuple(_group(entry) for entry in template.get("podCliqueScalingGroups") or ()),
+        groups=tuple(_group(entry, share) for entry in template.get("podCliqueScalingGroups") or ()),
         startup=startup,
         priority_class=priority_class,
         publish_not_ready=headless.get("publishNotReadyAddresses", True),
@@ -44,12 +45,37 @@ def workload(obj: raw.Object) -> model.Workload:
             ((clique.name, clique.template_hash) for clique in cliques), ordered=startup != names.STARTUP_ANY_ORDER
         ),
         raw=obj,
+        sharing=share.of(template),
         spread=_spread(template.get("topologyConstraint"))
         + tuple(_replica_spread(rule) for rule in spec.get("replicaSpreadConstraints") or ()),
     )
 
 
-def _clique(entry: raw.Object, position: int, priority_class: str) -> model.CliqueTemplate:
+class _Sharings:
+    """Reads resourceSharing lists against the set's own claim templates, which win over objects of the same name."""
+
+    def __init__(self, namespace: str, templates: Iterable[raw.Object]) -> None:
+        self._namespace = namespace
+        self._own = {entry["name"]: entry["templateSpec"] for entry in templates}
+
+    def of(self, level: raw.Object) -> tuple[model.Sharing, ...]:
+        """Return the sharing of one level: the set's template, a group's or a clique's entry."""
+        return tuple(self._one(entry) for entry in level.get("resourceSharing") or ())
+
+    def _one(self, entry: raw.Object) -> model.Sharing:
+        chosen = entry.get("filter")
+        return model.Sharing(
+            name=entry["name"],
+            template=None if entry.get("namespace") else self._own.get(entry["name"]),
+            namespace=entry.get("namespace") or self._namespace,
+            per_replica=entry["scope"] == names.SCOPE_PER_REPLICA,
+            cliques=frozenset((chosen or {}).get("childCliqueNames") or ()),
+            groups=frozenset((chosen or {}).get("childScalingGroupNames") or ()),
+            filtered=chosen is not None,
+        )
+
+
+def _clique(entry: raw.Object, position: int, priority_class: str, share: _Sharings) -> model.CliqueTemplate:
     spec = entry.get("spec") or {}
     pod_spec = spec.get("podSpec") or {}
     replicas = _count(spec.get("replicas"), 1)
@@ -66,12 +92,12 @@ def _clique(entry: raw.Object, position: int, priority_class: str) -> model.Cliq
         scale=spec.get("autoScalingConfig"),
         pack=_pack(entry.get("topologyConstraint")),
         template_hash=revision.template_hash(entry.get("labels"), entry.get("annotations"), pod_spec, priority_class),
-        resource_sharing=tuple(entry.get("resourceSharing") or ()),
+        sharing=share.of(entry),
         spread=_spread(entry.get("topologyConstraint")),
     )
 
 
-def _group(entry: raw.Object) -> model.GroupTemplate:
+def _group(entry: raw.Object, share: _Sharings) -> model.GroupTemplate:
     return model.GroupTemplate(
         name=entry["name"],
         clique_names=tuple(entry.get("cliqueNames") or ()),
@@ -80,7 +106,7 @@ def _group(entry: raw.Object) -> model.GroupTemplate:
         annotations=_pairs(entry.get("annotations")),
         scale=entry.get("scaleConfig"),
         pack=_pack(entry.get("topologyConstraint")),
-        resource_sharing=tuple(entry.get("resourceSharing") or ()),
+        sharing=share.of(entry),
         termination_delay=entry.get("terminationDelay"),
         spread=_spread(entry.get("topologyConstraint")),
         base_domain=entry.get("baseDomain"),

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from grovekeeper.api import names, patch, raw
-from grovekeeper.expand import gangs, labels, model, naming, revision, shared
+from grovekeeper.expand import gangs, labels, model, naming, nvlink, revision, shared, sharing
 
 INJECTION_VERSION = "1"
 _MAX_ANNOTATIONS = 262_144
@@ -33,12 +33,18 @@ def name(clique_fqn: str, clique_uid: str, index: int, previous: Sequence[str] =
 
 
 def created(
-    w: model.Workload, clique: raw.Object, index: int, pod_name: str, succeeds: str | None = None
+    w: model.Workload,
+    clique: raw.Object,
+    index: int,
+    pod_name: str,
+    succeeds: str | None = None,
+    *,
+    domain: str | None = None,
 ) -> raw.Object:
     """Return the pod as the reconciler posts it, for one PodClique object of the set.
 
     The gate is there from the start: a pod that slips past the webhook is stuck, not loose. `succeeds` is the UID of
-    the pod whose place it takes.
+    the pod whose place it takes; `domain` is the ComputeDomain that the clique's pods join (`domain_of`).
     """
     metadata = clique["metadata"]
     fqn: str = metadata["name"]
@@ -60,8 +66,19 @@ def created(
     pod_metadata = labels.metadata(pod_name, w.namespace, marks, clique, annotations)
     pod_metadata["generateName"] = f"{fqn}-"
     spec = dict(clique["spec"]["podSpec"])
+    if domain is not None:
+        spec = nvlink.injected(spec, domain)
+    spec = sharing.injected(spec, sharing.of_pod(w, clique, template_name, group_index, index))
     spec["schedulingGates"] = [{"name": names.GATE}, *_foreign_gates(spec)]
     return {"apiVersion": "v1", "kind": "Pod", "metadata": pod_metadata, "spec": spec}
+
+
+def domain_of(w: model.Workload, clique: raw.Object) -> str | None:
+    """Return the name of the ComputeDomain that a PodClique's pods ask for, or None."""
+    template_name, _ = template_of(w, clique["metadata"])
+    group = nvlink.group_of(w, w.clique(template_name), clique["spec"]["podSpec"])
+    index = int(clique["metadata"]["labels"][w.dialect.label_replica_index])
+    return None if group is None else naming.compute_domain(w.name, index, group)
 
 
 def template_of(w: model.Workload, clique_metadata: raw.Object) -> tuple[str, int | None]:

@@ -90,6 +90,9 @@ class Client(Protocol):
     async def evict(self, name: str, namespace: str, *, dry_run: bool = False) -> None:
         """Create an Eviction; raise Throttled where a PodDisruptionBudget forbids it."""
 
+    async def has(self, resource: Resource) -> bool:
+        """Return whether the server serves this kind (discovery)."""
+
     def watch(
         self,
         resource: Resource,

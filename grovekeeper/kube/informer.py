@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping
 
 from grovekeeper.api import raw
-from grovekeeper.kube import errors
+from grovekeeper.kube import discovery, errors
 from grovekeeper.kube.client import Client
 from grovekeeper.kube.resources import Resource
 
@@ -37,6 +37,8 @@ class Store:
         self._indexes: dict[str, dict[str, dict[Key, raw.Object]]] = {name: {} for name in self._functions}
         self._buried: dict[Key, tuple[str, int]] = {}
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self.served = True
+        """Whether the server has the kind, as far as is known: an optional kind's informer finds out."""
         self.version = 0
         """Highest resourceVersion that the watch has reached."""
 
@@ -156,8 +158,11 @@ class Informer:
         fields: str = "",
         indexes: Mapping[str, Index] | None = None,
         on_event: Handler | None = None,
+        optional: bool = False,
     ) -> None:
+        """Prepare; `optional` is for kinds that a cluster may lack: discovery is asked for them, quietly."""
         self.resource = resource
+        self._optional = optional
         self.store = Store(indexes)
         self.synced = asyncio.Event()
         self.error: str | None = None
@@ -175,6 +180,9 @@ class Informer:
         pause = 0.05
         while True:
             try:
+                if self._optional and not await self._is_served():
+                    await asyncio.sleep(discovery.SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - spreads calls
+                    continue
                 await self._list()
                 pause = 0.05
                 await self._watch()
@@ -189,8 +197,23 @@ class Informer:
             await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - spreads reconnects
             pause = min(pause * 2, 10.0)
 
+    async def _is_served(self) -> bool:
+        """Ask discovery; a kind that is not there is an empty cache, ready to use."""
+        served = await self._client.has(self.resource)
+        if not served:
+            last = max((version_of(obj) for obj in self.store.all()), default=self.store.version)
+            for old, new in self.store.replace((), last):
+                self._tell(old, new)
+            self.synced.set()
+        if served != self.store.served and self.synced.is_set():
+            _LOG.info("%s are %s", self.resource.plural, "served now" if served else "not served")
+        self.store.served = served
+        return served
+
     def _report(self, error: errors.KubeError) -> None:
         """Say each trouble once, not at every try."""
+        if self._optional and isinstance(error, errors.NotFound):
+            return
         text = str(error)
         if text != self.error:
             _LOG.warning("watch of %s interrupted: %s", self.resource.plural, text)

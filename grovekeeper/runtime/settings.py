@@ -68,6 +68,8 @@ class Settings(_Part):
     """Refuse changes to managed children by anybody but us and the exempt."""
     exempt_users: list[str] = Field(default_factory=list)
     service_account: str = "grovekeeper"
+    auto_mnnvl: bool = False
+    """Make ComputeDomains of NVIDIA's DRA driver for sets that ask for multi-node NVLink; refuse them otherwise."""
     webhook: Webhook = Field(default_factory=Webhook)
     reconcile: Reconcile = Field(default_factory=Reconcile)
 

@@ -77,8 +77,8 @@ def test_good_sets_have_no_faults() -> None:
             build(clique("a"), terminationDelay="soon"), f"{T}.terminationDelay", "not a duration", id="delay"
         ),
         pytest.param(
-            build(clique("a"), resourceSharing=[{"name": "x"}]),
-            f"{T}.resourceSharing",
+            build(clique("a"), schedulingPolicyConfig={"networkPackGroupConfigs": []}),
+            f"{T}.schedulingPolicyConfig",
             "Not supported yet",
             id="not yet",
         ),

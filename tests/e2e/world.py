@@ -50,11 +50,14 @@ class World:
     def path(self, plural: str, name: str = "", group: str = GROVE) -> str:
         return f"{group}/namespaces/{self.namespace}/{plural}" + (f"/{name}" if name else "")
 
-    def add_nodes(self, count: int, *, cordoned: int = 0) -> None:
-        """Add nodes of one pod each: 7 a rack, 2 racks a block; the last `cordoned` of them cordoned."""
+    def add_nodes(self, count: int, *, cordoned: int = 0, more: Object | None = None) -> None:
+        """Add nodes of one pod each: 7 a rack, 2 racks a block; the last `cordoned` of them cordoned.
+
+        `more` is what they offer besides.
+        """
         for index in range(count):
             name = f"{self.namespace}-n{index:02}"
-            offered = {"cpu": "8", "memory": "100Mi", "pods": "20"}
+            offered = {"cpu": "8", "memory": "100Mi", "pods": "20", **(more or {})}
             labels = {
                 "kubernetes.io/hostname": name,
                 "kubernetes.io/zone": f"{self.namespace}-z",

@@ -16,7 +16,7 @@ import orjson
 from grovekeeper.api import names, raw
 from grovekeeper.expand import plan, pods
 from grovekeeper.kube import errors, informer, resources
-from grovekeeper.reconciler import context, dispatcher, keys, worker
+from grovekeeper.reconciler import context, deviceevents, dispatcher, keys, worker
 from grovekeeper.runtime import clock, queue, settings
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -139,10 +139,19 @@ class Api:
                 metadata = {**live["metadata"], "deletionTimestamp": self._time.stamp()}
                 self._put(resource.plural, {**live, "metadata": metadata})
             return
-        del self.of(resource.plural)[namespace or "", name]
+        if live["metadata"].get("finalizers"):
+            if "deletionTimestamp" not in live["metadata"]:
+                self._put(
+                    resource.plural, {**live, "metadata": {**live["metadata"], "deletionTimestamp": self._time.stamp()}}
+                )
+            return
+        self._drop(resource.plural, live)
+
+    def _drop(self, plural: str, live: raw.Object) -> None:
+        del self.of(plural)[live["metadata"].get("namespace") or "", live["metadata"]["name"]]
         live = copied(live)
         live["metadata"]["resourceVersion"] = str(next(self._numbers))
-        self.changes.append((resource.plural, live, None))
+        self.changes.append((plural, live, None))
 
     def _find(self, plural: str, namespace: str | None, name: str) -> raw.Object:
         try:
@@ -151,6 +160,10 @@ class Api:
             raise errors.NotFound(f"{plural} {name}") from None
 
     def _change(self, plural: str, live: raw.Object, wanted: raw.Object) -> raw.Object:
+        held, holds = (bool(each["metadata"].get("finalizers")) for each in (live, wanted))
+        if "deletionTimestamp" in live["metadata"] and held and not holds:
+            self._drop(plural, wanted)
+            return copied(wanted)
         if wanted.get("spec") != live.get("spec"):
             wanted = copied(wanted)
             wanted["metadata"]["generation"] = live["metadata"]["generation"] + 1
@@ -210,7 +223,7 @@ class Events:
 class World:
     """Everything together."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, auto_mnnvl: bool = False, **options: Any) -> None:
         self.clock = Clock()
         self.api = Api(self.clock)
         self.work = Work(self.clock)
@@ -224,7 +237,7 @@ class World:
             placement=SimpleNamespace(add=self._placement),  # type: ignore[arg-type]
             clock=self.clock,
             events=self.events,  # type: ignore[arg-type]
-            settings=settings.Settings(reconcile=settings.Reconcile(**options)),
+            settings=settings.Settings(auto_mnnvl=auto_mnnvl, reconcile=settings.Reconcile(**options)),
         )
 
     async def _placement(self, additions: Iterable[queue.Addition]) -> int:
@@ -241,6 +254,9 @@ class World:
                 store.observe_deleted(copied(old or {}))
             else:
                 store.observe(copied(new))
+            if plural == "resourceclaimtemplates" and old is None and new is not None:
+                for key in deviceevents.waiting_for(self.ctx.stores, new):
+                    self.work.put(key, 0.0)
             if plural in dispatcher.MAPPERS:
                 for key, delay in dispatcher.MAPPERS[plural](old, new):
                     if not key.startswith("gang:") and key != keys.ROOM:

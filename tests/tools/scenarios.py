@@ -18,8 +18,11 @@ GROUPS = {
     "OD": ("OnDelete", range(1, 10)),
     "TAS": ("Topology", range(1, 24)),
     "CM": ("Certificates", range(1, 2)),
+    "RS": ("Resource sharing", range(1, 2)),
+    "MNNVL": ("Multi-node NVLink", range(1, 12)),
 }
-_NUMBER = re.compile(r"(?:^|_)(gs|gt|so|ru|od|tas|cm)(\d+)(?=_)")
+"""Grove does not number the Auto-MNNVL suites; the numbers here follow their order."""
+_NUMBER = re.compile(r"(?:^|_)(gs|gt|so|ru|od|tas|cm|rs|mnnvl)(\d+)(?=_)")
 REASONS = {
     "TAS1": "needs KAI's Topology objects, which Grovekeeper does not make yet",
     "TAS18": "needs KAI's Topology objects, which Grovekeeper does not make yet",

@@ -1,8 +1,9 @@
 """Validation of PodGangSet and PodCliqueSet: a new and an old object in, a verdict out.
 
 Source of the rules: Grove's admission, with its faults put right (indexed paths; names that work as hostnames and
-Services; collisions; empty cliques; cycles named as a path). An update that leaves spec as it was (with a warning
-where it would not be accepted any more), or of an object that is being deleted, is always allowed.
+Services; collisions; empty cliques; cycles named as a path). An update that leaves spec and NVLink annotations as
+they were (with a warning where the set would not be accepted any more), or of an object that is being deleted, is
+always allowed.
 """
 
 from collections import Counter
@@ -13,6 +14,8 @@ from grovekeeper.api.validate import (
     cliques,
     groups,
     naming,
+    nvlink,
+    sharing,
     startup,
     strategy,
     syntax,
@@ -34,7 +37,9 @@ def validate(new: raw.Object, old: raw.Object | None, context: verdict.Context) 
     if new.get("spec") == old.get("spec"):
         # What was let in once stays in, else its labels and finalizers could not be changed; it is only said.
         stale = _judged(new, None, context, stored=True)
-        return verdict.Verdict(warnings=[f"not accepted today: {error.text()}" for error in stale.errors])
+        found = verdict.Verdict(warnings=[f"not accepted today: {error.text()}" for error in stale.errors])
+        nvlink.check_update(found, new, old)
+        return found
     return _judged(new, old, context)
 
 
@@ -61,9 +66,12 @@ def _judged(
     startup.check(found, template)
     naming.check(found, new, listed, group_list)
     topology.check_constraints(found, template, context, created=old is None and not stored)
+    sharing.check(found, template)
     unsupported.check(found, new, context)
+    nvlink.check(found, new, context, created=old is None)
     if old is not None:
         update.check(found, new, old)
+        nvlink.check_update(found, new, old)
     return found
 
 

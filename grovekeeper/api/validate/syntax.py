@@ -17,6 +17,11 @@ def is_label(text: str) -> bool:
     return len(text) <= 63 and bool(_LABEL.match(text))
 
 
+def is_subdomain(text: str) -> bool:
+    """Return whether the text is a DNS-1123 subdomain: the name of most Kubernetes objects."""
+    return len(text) <= 253 and all(_LABEL.match(part) for part in text.split("."))
+
+
 def is_env_name(text: str) -> bool:
     """Return whether the text can name an environment variable: printable, without `=`."""
     return bool(_ENV.match(text))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from grovekeeper.api import names, raw
+from grovekeeper.api import raw
 from grovekeeper.api.validate import verdict
 
 
@@ -17,14 +17,7 @@ def _asked(obj: raw.Object, context: verdict.Context) -> Iterator[tuple[str, str
     template = spec.get("template") or {}
     if template.get("schedulingPolicyConfig"):
         yield "spec.template.schedulingPolicyConfig", "remove it; use topologyConstraint.pack on groups", None
-    for field in ("resourceClaimTemplates", "resourceSharing"):
-        if template.get(field):
-            yield f"spec.template.{field}", "remove it; give the pods claims of their own in podSpec", None
     yield from _levels(template, context)
-    for key in (names.ANNOTATION_MNNVL_GROUP, names.ANNOTATION_AUTO_MNNVL):
-        value = (obj["metadata"].get("annotations") or {}).get(key)
-        if value not in (None, "none", "disabled", "false"):
-            yield f"metadata.annotations[{key}]", "remove it", value
 
 
 def _levels(template: raw.Object, context: verdict.Context) -> Iterator[tuple[str, str, raw.Json]]:
@@ -33,11 +26,6 @@ def _levels(template: raw.Object, context: verdict.Context) -> Iterator[tuple[st
     groups = template.get("podCliqueScalingGroups") or ()
     levels += [(f"spec.template.podCliqueScalingGroups[{i}]", g) for i, g in enumerate(groups)]
     for path, level in levels:
-        if path != "spec.template" and level.get("resourceSharing"):
-            yield f"{path}.resourceSharing", "remove it; give the pods claims of their own in podSpec", None
-        group = (level.get("annotations") or {}).get(names.ANNOTATION_MNNVL_GROUP)
-        if group not in (None, "none"):
-            yield f"{path}.annotations[{names.ANNOTATION_MNNVL_GROUP}]", "remove it", group
         scheduler = ((level.get("spec") or {}).get("podSpec") or {}).get("schedulerName")
         if scheduler and scheduler not in context.schedulers:
             text = f"use one of {', '.join(context.schedulers)} or leave it out"

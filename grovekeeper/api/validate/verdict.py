@@ -14,7 +14,8 @@ class Context:
     """ClusterTopologyBinding name to its domains, broadest first; None where unknown."""
     schedulers: tuple[str, ...] = ("default-scheduler",)
     """Enabled scheduler back ends."""
-    mnnvl: bool = False
+    no_nvlink: str | None = None
+    """Why no set may ask for multi-node NVLink, with the next step; None where it may, or where that is not known."""
 
 
 @dataclass(slots=True)

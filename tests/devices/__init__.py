@@ -1,0 +1,1 @@
+"""Devices and drivers that no machine of the tests has."""

@@ -1,0 +1,224 @@
+"""Grove's scenario RS1: ResourceClaims at three levels, followed through all ways of scaling."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.devices import published
+from tests.e2e.world import MERGE, Object, World, refused
+
+DRA = "/apis/resource.k8s.io/v1"
+PODS = "/api/v1"
+
+
+@pytest.fixture
+def device_class(world: World) -> Iterator[str]:
+    with published.devices(world.cluster, world.namespace) as found:
+        yield found
+
+
+def template(world: World, device_class: str, name: str, namespace: str) -> None:
+    body = {
+        "apiVersion": "resource.k8s.io/v1",
+        "kind": "ResourceClaimTemplate",
+        "metadata": {"name": name},
+        "spec": {"spec": published.claim_spec(device_class)},
+    }
+    world.post(f"{DRA}/namespaces/{namespace}/resourceclaimtemplates", body)
+
+
+@contextlib.contextmanager
+def foreign_namespace(world: World) -> Iterator[str]:
+    name = f"{world.namespace}-infra"
+    world.post("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    yield name
+    world.request("DELETE", f"/api/v1/namespaces/{name}")
+
+
+def share(name: str, scope: str, **more: Any) -> Object:
+    return {"name": name, "scope": scope, **more}
+
+
+def sharing_set(world: World, device_class: str, foreign: str) -> Object:
+    """Clique worker-a alone, group sga of two worker-b; eight templates of the set's own and two objects."""
+    one, other = world.clique("worker-a", 1), world.clique("worker-b", 1)
+    one["resourceSharing"] = [share("a-all", "AllReplicas"), share("a-pod", "PerReplica")]
+    other["resourceSharing"] = [share("b-all", "AllReplicas")]
+    own = ("set-all", "set-each", "set-a", "sga-all", "sga-each", "a-all", "a-pod", "b-all")
+    obj = world.set(
+        [one, other],
+        [
+            {
+                "name": "sga",
+                "cliqueNames": ["worker-b"],
+                "replicas": 2,
+                "minAvailable": 1,
+                "resourceSharing": [
+                    share("sga-all", "AllReplicas", filter={"childCliqueNames": ["worker-b"]}),
+                    share("here", "AllReplicas"),
+                    share("sga-each", "PerReplica"),
+                ],
+            }
+        ],
+        resourceClaimTemplates=[
+            {"name": name, "templateSpec": {"spec": published.claim_spec(device_class)}} for name in own
+        ],
+        resourceSharing=[
+            share("set-all", "AllReplicas"),
+            share("there", "AllReplicas", namespace=foreign, filter={"childScalingGroupNames": ["sga"]}),
+            share("set-each", "PerReplica"),
+            share("set-a", "PerReplica", filter={"childCliqueNames": ["worker-a"]}),
+        ],
+    )
+    return {**obj, "kind": "PodCliqueSet", "metadata": {"name": "rs-test", "namespace": world.namespace}}
+
+
+def claims(world: World) -> list[Object]:
+    return list(world.request("GET", world.path("resourceclaims", group=DRA))["items"])
+
+
+def wait_for(world: World, claim_count: int, pod_count: int) -> None:
+    """Wait until there are so many claims, all allocated to the pods that name them, and so many pods, all running."""
+
+    def there() -> bool:
+        found = claims(world)
+        return len(found) == claim_count and all((claim.get("status") or {}).get("reservedFor") for claim in found)
+
+    world.wait_pods(pod_count, pod_count, 60)
+    world.wait(there, f"{claim_count} allocated claims; there are {[c['metadata']['name'] for c in claims(world)]}", 40)
+
+
+def named(pod: Object) -> list[str]:
+    return [entry["resourceClaimName"] for entry in pod["spec"]["resourceClaims"]]
+
+
+def of_worker_a(index: int) -> list[str]:
+    mine = ["rs-test-0-worker-a-all-a-all", f"rs-test-0-worker-a-{index}-a-pod"]
+    return ["rs-test-all-set-all", "rs-test-0-set-each", "rs-test-0-set-a", *mine]
+
+
+def of_worker_b(replica: int) -> list[str]:
+    group = ["rs-test-0-sga-all-sga-all", "rs-test-0-sga-all-here", f"rs-test-0-sga-{replica}-sga-each"]
+    set_ = ["rs-test-all-set-all", "rs-test-all-there", "rs-test-0-set-each"]
+    return [*set_, *group, f"rs-test-0-sga-{replica}-worker-b-all-b-all"]
+
+
+def check_references(world: World) -> None:
+    """Every pod names exactly its claims, in every container."""
+    for pod in world.pods():
+        host = pod["spec"]["hostname"]
+        if not host.startswith("rs-test-0-"):
+            continue
+        number = int(host.split("-")[5 if "worker-a" in host else 4])
+        want = of_worker_a(number) if "worker-a" in host else of_worker_b(number)
+        assert named(pod) == want, host
+        for container in pod["spec"]["containers"]:
+            assert [entry["name"] for entry in container["resources"]["claims"]] == [
+                entry["name"] for entry in pod["spec"]["resourceClaims"]
+            ]
+
+
+def check_labels_and_owners(world: World) -> None:
+    found = {claim["metadata"]["name"]: claim["metadata"] for claim in claims(world)}
+    for name, owner, more in (
+        ("rs-test-all-there", "PodCliqueSet/rs-test", {}),
+        ("rs-test-0-set-a", "PodCliqueSet/rs-test", {"grove.io/podcliqueset-replica-index": "0"}),
+        (
+            "rs-test-0-sga-1-sga-each",
+            "PodCliqueScalingGroup/rs-test-0-sga",
+            {
+                "grove.io/podcliquescalinggroup": "rs-test-0-sga",
+                "grove.io/podcliquescalinggroup-replica-index": "1",
+            },
+        ),
+        (
+            "rs-test-0-worker-a-0-a-pod",
+            "PodClique/rs-test-0-worker-a",
+            {"grove.io/podclique": "rs-test-0-worker-a", "grove.io/podclique-pod-index": "0"},
+        ),
+    ):
+        reference = found[name]["ownerReferences"][0]
+        assert f"{reference['kind']}/{reference['name']}" == owner
+        assert reference["controller"] is True
+        assert found[name]["labels"] == {
+            "app.kubernetes.io/managed-by": "grove-operator",
+            "app.kubernetes.io/part-of": "rs-test",
+            "app.kubernetes.io/component": "resource-claim",
+            **more,
+        }
+
+
+def test_rs1_claims_of_all_levels_follow_the_set_its_group_and_its_clique(world: World, device_class: str) -> None:
+    world.add_nodes(10)
+    with foreign_namespace(world) as foreign:
+        template(world, device_class, "here", world.namespace)
+        template(world, device_class, "there", foreign)
+        obj = sharing_set(world, device_class, foreign)
+        world.apply(obj)
+        wait_for(world, 12, 3)
+        check_references(world)
+        check_labels_and_owners(world)
+        for plural, name, count, want in (
+            ("podcliquescalinggroups", "rs-test-0-sga", 1, (10, 2)),
+            ("podcliquescalinggroups", "rs-test-0-sga", 3, (14, 4)),
+            ("podcliques", "rs-test-0-worker-a", 2, (15, 5)),
+            ("podcliques", "rs-test-0-worker-a", 1, (14, 4)),
+            ("podcliquesets", "rs-test", 2, (24, 7)),
+            ("podcliquesets", "rs-test", 1, (14, 4)),
+        ):
+            world.scale(plural, name, count)
+            wait_for(world, *want)
+            check_references(world)
+        shared = [{"op": "add", "path": "/spec/template/resourceSharing/0/scope", "value": "PerReplica"}]
+        path = world.path("podcliquesets", "rs-test")
+        code, text = refused(lambda: world.request("PATCH", path, shared, "application/json-patch+json"))
+        assert code == 403
+        assert "spec.template.resourceSharing" in text
+        assert "immutable" in text
+        world.request("DELETE", path)
+        world.wait(lambda: not claims(world) and not world.pods(), "everything to go", 60)
+
+
+def test_a_set_waits_for_a_claim_template_and_says_which(world: World, device_class: str) -> None:
+    world.add_nodes(4)
+    obj = world.set([world.clique("a", 2)], resourceSharing=[share("later", "AllReplicas")])
+    world.apply(obj)
+
+    def stalled() -> str:
+        listed = (world.get_set("w").get("status") or {}).get("conditions") or ()
+        return next((str(c["message"]) for c in listed if c["type"] == "Stalled"), "")
+
+    world.wait(lambda: f"ResourceClaimTemplate {world.namespace}/later does not exist" in stalled(), "the word")
+    assert world.pods() == []
+    template(world, device_class, "later", world.namespace)
+    world.wait_pods(2, 2, 20)
+    world.wait(lambda: not stalled(), "the word to go")
+
+
+def test_a_shared_claim_deleted_by_hand_comes_back_and_outlives_its_pods_never(world: World, device_class: str) -> None:
+    """The scheduler's protection keeps a claim while pods use it; ours comes back when they are gone."""
+    world.add_nodes(4)
+    obj = world.set(
+        [world.clique("a", 2)],
+        resourceClaimTemplates=[{"name": "x", "templateSpec": {"spec": published.claim_spec(device_class)}}],
+        resourceSharing=[share("x", "PerReplica")],
+    )
+    world.apply(obj)
+    world.wait_pods(2, 2, 40)
+    path = world.path("resourceclaims", "w-0-x", DRA)
+    old = world.request("GET", path)["metadata"]["uid"]
+    world.request("DELETE", path)
+    assert world.request("GET", path)["metadata"]["uid"] == old, "pods use it"
+    for pod in world.pods():
+        world.delete_pod(pod["metadata"]["name"])
+
+    def again() -> bool:
+        found = claims(world)
+        return len(found) == 1 and found[0]["metadata"]["uid"] != old
+
+    world.wait(again, "the claim to be made again", 60)
+    world.wait_pods(2, 2, 60)
+    world.request("PATCH", world.path("podgangsets", "w"), {"spec": {"replicas": 0}}, MERGE)
+    world.wait(lambda: not claims(world) and not world.pods(), "claims and pods to go", 40)
