@@ -150,6 +150,7 @@ def check_labels_and_owners(world: World) -> None:
         }
 
 
+@pytest.mark.slow
 def test_rs1_claims_of_all_levels_follow_the_set_its_group_and_its_clique(world: World, device_class: str) -> None:
     world.add_nodes(10)
     with foreign_namespace(world) as foreign:
@@ -197,6 +198,7 @@ def test_a_set_waits_for_a_claim_template_and_says_which(world: World, device_cl
     world.wait(lambda: not stalled(), "the word to go")
 
 
+@pytest.mark.slow
 def test_a_shared_claim_deleted_by_hand_comes_back_and_outlives_its_pods_never(world: World, device_class: str) -> None:
     """The scheduler's protection keeps a claim while pods use it; ours comes back when they are gone."""
     world.add_nodes(4)

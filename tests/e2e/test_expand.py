@@ -13,7 +13,8 @@ from grovekeeper.cli.main import main
 from tests.e2e.world import World
 
 EXAMPLES = Path(__file__).parents[2] / "gitops-examples" / "plain"
-MANIFESTS = sorted(path for path in EXAMPLES.rglob("*.yaml") if path.parent != EXAMPLES)
+SHARING = Path(__file__).parents[1] / "devices" / "shared.yaml"
+MANIFESTS = [*sorted(path for path in EXAMPLES.rglob("*.yaml") if path.parent != EXAMPLES), SHARING]
 WHERE = {
     "ServiceAccount": ("serviceaccounts", "/api/v1"),
     "Role": ("roles", "/apis/rbac.authorization.k8s.io/v1"),
@@ -22,6 +23,7 @@ WHERE = {
     "ControllerRevision": ("controllerrevisions", "/apis/apps/v1"),
     "Service": ("services", "/api/v1"),
     "HorizontalPodAutoscaler": ("horizontalpodautoscalers", "/apis/autoscaling/v2"),
+    "ResourceClaim": ("resourceclaims", "/apis/resource.k8s.io/v1"),
     "PodClique": ("podcliques", "/apis/grove.io/v1alpha1"),
     "PodCliqueScalingGroup": ("podcliquescalinggroups", "/apis/grove.io/v1alpha1"),
     "PodGang": ("podgangs", "/apis/scheduler.grove.io/v1alpha1"),
@@ -37,6 +39,7 @@ ASSIGNED = [
     r"ServiceAccount:secrets",
     r"Service:spec\.(clusterIPs|ipFamilies|ipFamilyPolicy|internalTrafficPolicy|sessionAffinity|type)",
     r"HorizontalPodAutoscaler:(spec\.behavior|metadata\.annotations).*",
+    r"ResourceClaim:spec\.devices\.requests\[\d+\]\.exactly\.(allocationMode|count)",
     r"Pod:spec\.(dnsPolicy|schedulerName|securityContext|enableServiceLinks|priority|preemptionPolicy|tolerations.*)",
     r"Pod:spec\.(serviceAccount|serviceAccountName)",
     r"Pod:spec\.volumes",

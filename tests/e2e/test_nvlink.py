@@ -11,6 +11,7 @@ from tests.devices import nvidia, published
 from tests.e2e.conftest import rendered
 from tests.e2e.world import MERGE, Object, World, refused
 
+pytestmark = pytest.mark.slow
 GROUP = "grove.io/mnnvl-group"
 GPU = "nvidia.com/gpu"
 

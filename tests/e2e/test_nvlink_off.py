@@ -7,6 +7,7 @@ import pytest
 from tests.devices import nvidia
 from tests.e2e.world import Object, World, refused
 
+pytestmark = pytest.mark.slow
 GROUP = "grove.io/mnnvl-group"
 WORDS = [{GROUP: "x"}, {"grove.io/auto-mnnvl": "enabled"}]
 
