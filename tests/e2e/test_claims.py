@@ -177,7 +177,7 @@ def test_rs1_claims_of_all_levels_follow_the_set_its_group_and_its_clique(world:
         code, text = refused(lambda: world.request("PATCH", path, shared, "application/json-patch+json"))
         assert code == 403
         assert "spec.template.resourceSharing" in text
-        assert "immutable" in text
+        assert "create a set under another name" in text
         world.request("DELETE", path)
         world.wait(lambda: not claims(world) and not world.pods(), "everything to go", 60)
 

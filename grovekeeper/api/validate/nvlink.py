@@ -6,7 +6,7 @@ from grovekeeper.api import names, nvlink, raw
 from grovekeeper.api.validate import syntax, verdict
 
 _GROUP, _BOOLEAN = names.ANNOTATION_MNNVL_GROUP, names.ANNOTATION_AUTO_MNNVL
-_HOW = "is immutable: pods that run cannot join or leave an NVLink domain; create a set under another name"
+_HOW = "cannot be changed: pods that run cannot join or leave an NVLink domain; create a set under another name"
 
 
 def check(found: verdict.Verdict, obj: raw.Object, context: verdict.Context, *, created: bool) -> None:
