@@ -5,6 +5,7 @@ Written from what Grove and the driver exchange; for tests only.
 
 import contextlib
 import threading
+import time
 import urllib.error
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +16,7 @@ DOMAINS = "/apis/resource.nvidia.com/v1beta1"
 FINALIZER = "resource.nvidia.com/computeDomain"
 NAME = "computedomains.resource.nvidia.com"
 _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+_GONE_SECONDS = 30
 _STRING = {"type": "string"}
 _TEMPLATE = {"type": "object", "properties": {"name": _STRING}, "required": ["name"]}
 _SPEC = {
@@ -75,6 +77,18 @@ def installed(cluster: Any) -> Iterator[None]:
         yield
     finally:
         cluster.request("DELETE", f"{_CRDS}/{NAME}")
+        deadline = time.monotonic() + _GONE_SECONDS
+        while _is_there(cluster):
+            assert time.monotonic() < deadline, f"{NAME} does not go: are there objects with finalizers?"
+            time.sleep(0.2)
+
+
+def _is_there(cluster: Any) -> bool:
+    try:
+        cluster.request("GET", f"{_CRDS}/{NAME}")
+    except urllib.error.HTTPError as error:
+        return error.code != 404
+    return True
 
 
 class Driver:
