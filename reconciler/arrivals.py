@@ -8,8 +8,6 @@ from datetime import datetime
 from grovekeeper.api import names, raw
 from grovekeeper.expand import plan
 
-MANY = 64
-"""From this many pods on the way, first statuses wait."""
 FRESH_SECONDS = 60.0
 """A pod that is not ready after this long no longer counts: it waits for room, or crashes."""
 
@@ -33,11 +31,11 @@ class Arrivals:
             # Not "old is None": what this process has created is in its cache before the event comes.
             self._until.setdefault(metadata["uid"], _seconds(metadata["creationTimestamp"]) + FRESH_SECONDS)
 
-    def many(self, now: float) -> bool:
-        """Return whether a big roll-out is under way at this second of the epoch."""
+    def count(self, now: float) -> int:
+        """Return how many pods are coming up at this second of the epoch."""
         while self._until and next(iter(self._until.values())) <= now:
             del self._until[next(iter(self._until))]
-        return len(self._until) >= MANY
+        return len(self._until)
 
 
 def _seconds(text: str) -> float:

@@ -120,7 +120,9 @@ async def _write_status(
     ctx: Context, w: model.Workload, obj: raw.Object, count: int, refusal: raw.Object | None
 ) -> float | None:
     existing = plan.members(ctx.stores.pods.by_index("owner", obj["metadata"]["uid"]))
-    fresh = status.clique(w, obj, existing, ctx.clock.stamp())
+    # A minimum that was met while the first status waited has been met all the same.
+    met = statuses.unwritten(ctx, obj["metadata"]["uid"], status.MET)
+    fresh = status.clique(w, obj, existing, ctx.clock.stamp(), met=met)
     fresh["conditions"] = conditions.merged(
         conditions.merged(fresh["conditions"], [], drop=[faults.REPLICA_FAILURE, status.WEBHOOK_MISSING]),
         [_since(obj, refusal)] if refusal is not None else [],
@@ -131,8 +133,8 @@ async def _write_status(
         ctx.events.warning(obj, "AllScheduledReplicasLost", text, ctx.clock.stamp())
     settled = refusal is not None or fresh["readyReplicas"] == count == len(existing)
     waiting = fresh["scheduleGatedReplicas"] == count == len(existing)
-    yields = refusal is None and ctx.coming.many(ctx.clock.now().timestamp())
-    return await statuses.write(ctx, resources.PODCLIQUES, obj, fresh, settled=settled, waiting=waiting, yields=yields)
+    coming = ctx.coming.count(ctx.clock.now().timestamp()) if refusal is None else 0
+    return await statuses.write(ctx, resources.PODCLIQUES, obj, fresh, settled=settled, waiting=waiting, coming=coming)
 
 
 def _since(obj: raw.Object, condition: raw.Object) -> raw.Object:

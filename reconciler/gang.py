@@ -569,7 +569,7 @@ class Owner:
             self._phases[live["metadata"]["uid"]] = (fresh["phase"], now)
         age = (self.ctx.clock.now() - clock.parse(live["metadata"]["creationTimestamp"])).total_seconds()
         pause = _REST_SECONDS - (now - since) if fresh["phase"] == "Running" else _SETTLE_SECONDS - age
-        way = statuses.give_way(old, age) if self.ctx.coming.many(self.ctx.clock.now().timestamp()) else 0.0
+        way = statuses.give_way(old, age, self.ctx.coming.count(self.ctx.clock.now().timestamp()))
         return max(0.0, pause, way)
 
     async def _restored(self, found: view.Found) -> raw.Object | None:

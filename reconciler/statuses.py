@@ -14,8 +14,12 @@ SHOWN_SECONDS = 3.0
 LATEST_SECONDS = 30.0
 """The age at which the first status is written whatever happens."""
 NEXT_SECONDS = 1.0
+YIELD_FROM = 16
+"""From this many pods that are coming up, first statuses wait."""
 YIELD_SECONDS = 4.0
-"""For how long a first status waits before it looks again whether a big roll-out is still under way."""
+"""For how long a first status waits at most before it looks again whether the roll-out is still under way."""
+_PODS_A_SECOND = 64
+"""About as many come up in a second: looking again sooner than all of them could be there is of no use."""
 YIELD_LATEST_SECONDS = 60.0
 """The age at which it no longer waits for that."""
 _MOST_NOTES = 20_000
@@ -49,11 +53,11 @@ def pause(
     return min(max(0.0, NEXT_SECONDS - since_last), NEXT_SECONDS)
 
 
-def give_way(old: raw.Object, age: float) -> float:
-    """Return for how many seconds to put off a status while the API server has more urgent things to do. Pure."""
-    if old.get("observedGeneration", -1) >= 0:
+def give_way(old: raw.Object, age: float, coming: int) -> float:
+    """Return for how many seconds to put off a status while `coming` pods come up: those are more urgent. Pure."""
+    if old.get("observedGeneration", -1) >= 0 or coming < YIELD_FROM:
         return 0.0
-    return min(max(0.0, YIELD_LATEST_SECONDS - age), YIELD_SECONDS)
+    return min(max(0.0, YIELD_LATEST_SECONDS - age), coming / _PODS_A_SECOND, YIELD_SECONDS)
 
 
 async def write(
@@ -65,12 +69,12 @@ async def write(
     settled: bool = True,
     waiting: bool = False,
     by_age: bool = False,
-    yields: bool = False,
+    coming: int = 0,
 ) -> float | None:
     """Write a status if it differs, as a merge patch of the status subresource.
 
     `by_age` counts the first three seconds from the object's creation, quiet or not: people watch it come up.
-    `yields` puts a first status off while a big roll-out is under way.
+    A first status is put off while many pods are `coming` up.
     Returns after how many seconds to come again where the write is put off, else None.
     """
     old = live.get("status") or {}
@@ -89,8 +93,7 @@ async def write(
         since_last=now.timestamp() - ctx.written.get(uid, 0.0),
         first=SHOWN_SECONDS if by_age else FIRST_SECONDS,
     )
-    if yields:
-        wait = max(wait, give_way(old, age))
+    wait = max(wait, give_way(old, age, coming))
     if wait > 0:
         return wait
     if len(ctx.written) > _MOST_NOTES:
@@ -99,6 +102,12 @@ async def write(
     ctx.pending.pop(uid, None)
     await children.write_status(ctx, resource, live, status)
     return None
+
+
+def unwritten(ctx: Context, uid: str, type_: str) -> bool:
+    """Return whether a status that this process has put off had a condition that is True."""
+    known = ctx.pending.get(uid)
+    return known is not None and known[0]["conditions"].get(type_) == "True"
 
 
 def _quiet(ctx: Context, uid: str, status: raw.Object, now: float) -> float:

@@ -14,8 +14,13 @@ transition times have whole seconds and cannot tell what happened in the first o
 WEBHOOK_MISSING = "WebhookMissing"
 
 
-def clique(w: model.Workload, obj: raw.Object, pods: Sequence[raw.Object], now: str) -> raw.Object:
-    """Return the PodClique's status (Grove's counters and conditions; terminating pods count nowhere: trap 33)."""
+def clique(
+    w: model.Workload, obj: raw.Object, pods: Sequence[raw.Object], now: str, *, met: bool = False
+) -> raw.Object:
+    """Return the PodClique's status (Grove's counters and conditions; terminating pods count nowhere: trap 33).
+
+    `met` says that the minimum has been met although no status says so yet.
+    """
     old = obj.get("status") or {}
     marks = obj["metadata"]["labels"]
     living = [pod for pod in pods if plan.alive(pod)]
@@ -48,7 +53,7 @@ def clique(w: model.Workload, obj: raw.Object, pods: Sequence[raw.Object], now: 
             result[w.dialect.generation_hash_field] = w.generation_hash
     enough = len(scheduled) >= minimum or idle
     was_idle = conditions.is_true(obj, SCHEDULED) and old.get("scheduledReplicas", 0) < minimum
-    since = now if enough else _since(obj, SCHEDULED, was_idle, now)
+    since = now if enough or met else _since(obj, SCHEDULED, was_idle, now)
     result["conditions"] = conditions.merged(
         old.get("conditions"),
         [
@@ -60,7 +65,7 @@ def clique(w: model.Workload, obj: raw.Object, pods: Sequence[raw.Object], now: 
                 since,
             ),
             _clique_breach(len(scheduled), failing, 0 if idle else minimum, since),
-            *([_met(now)] if enough and not idle else ()),
+            *([_met(now)] if (enough or met) and not idle else ()),
         ],
         drop=[WEBHOOK_MISSING, MET] if idle else [WEBHOOK_MISSING],
     )
