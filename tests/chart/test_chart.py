@@ -8,6 +8,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from grovekeeper.embedded import registration
+from grovekeeper.runtime.settings import Webhook
+from grovekeeper.webhooks.server import BODY_SECONDS
 from tests.controlplane import binaries
 
 CHART = Path(__file__).parents[2] / "charts" / "grovekeeper"
@@ -15,10 +17,15 @@ CHART = Path(__file__).parents[2] / "charts" / "grovekeeper"
 
 @pytest.fixture(scope="module")
 def rendered() -> list[dict[str, Any]]:
+    return template()
+
+
+def template(*values: str) -> list[dict[str, Any]]:
     helm = binaries.find("helm")
     if helm is None:
         pytest.skip("helm is not built yet: python -m tests.controlplane.binaries")
     command = [str(helm), "template", "grovekeeper", str(CHART), "--namespace", registration.NAMESPACE]
+    command += [part for value in values for part in ("--set", value)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return [obj for obj in YAML(typ="safe").load_all(done.stdout) if obj]
 
@@ -47,3 +54,32 @@ def test_the_chart_brings_everything_a_cluster_needs(rendered: list[dict[str, An
 def test_nobody_is_given_everything(rendered: list[dict[str, Any]]) -> None:
     rules = [rule for obj in rendered if obj["kind"] in ("ClusterRole", "Role") for rule in obj["rules"]]
     assert not [rule for rule in rules if "*" in rule["verbs"] + rule["resources"] + rule["apiGroups"]]
+
+
+def test_in_cert_managers_mode_everything_names_one_certificate() -> None:
+    found = template("webhook.certMode=files", "webhook.certManager.issuerRef.name=ca")
+    certificate = next(obj for obj in found if obj["kind"] == "Certificate")
+    where = f"{registration.NAMESPACE}/{certificate['metadata']['name']}"
+    for obj in found:
+        if obj["kind"].endswith("WebhookConfiguration"):
+            assert obj["metadata"]["annotations"] == {"cert-manager.io/inject-ca-from": where}
+            assert not [hook for hook in obj["webhooks"] if "caBundle" in hook["clientConfig"]]
+    assert f"grovekeeper-webhook.{registration.NAMESPACE}.svc" in certificate["spec"]["dnsNames"]
+    webhook = next(
+        obj for obj in found if obj["metadata"]["name"] == "grovekeeper-webhook" and obj["kind"] == "Deployment"
+    )
+    spec = webhook["spec"]["template"]["spec"]
+    volume = next(entry for entry in spec["volumes"] if "secret" in entry)
+    assert volume["secret"]["secretName"] == certificate["spec"]["secretName"]
+    mount = next(entry for entry in spec["containers"][0]["volumeMounts"] if entry["name"] == volume["name"])
+    assert "subPath" not in mount  # the kubelet would never renew it
+    settings = YAML(typ="safe").load(next(o for o in found if o["kind"] == "ConfigMap")["data"]["settings.yaml"])
+    assert (settings["webhook"]["cert_mode"], settings["webhook"]["cert_dir"]) == ("files", mount["mountPath"])
+
+
+def test_a_pod_may_end_only_after_it_has_drained(rendered: list[dict[str, Any]]) -> None:
+    defaults = Webhook()
+    for obj in rendered:
+        if obj["metadata"]["name"] == "grovekeeper-webhook" and obj["kind"] == "Deployment":
+            grace = obj["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+            assert grace > defaults.shutdown_delay + BODY_SECONDS + 5

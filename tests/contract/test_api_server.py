@@ -2,6 +2,10 @@
 
 import asyncio
 import contextlib
+import json
+import ssl
+import urllib.error
+import urllib.request
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -313,3 +317,31 @@ async def test_children_go_with_their_owner(client: HttpClient, namespace: str) 
 async def test_discovery_tells_which_kinds_there_are(client: HttpClient) -> None:
     assert await client.has(resources.PODGANGSETS)
     assert not await client.has(resources.Resource("nowhere.example.com", "v1", "things", "Thing"))
+
+
+@pytest.mark.parametrize(("validation", "code"), [("Warn", 201), ("", 201), ("Ignore", 201), ("Strict", 400)])
+async def test_unknown_fields_are_warned_of_or_refused_as_the_client_asks(
+    server: Any, namespace: str, validation: str, code: int
+) -> None:
+    obj = podset(namespace, f"u-{validation.lower() or 'default'}", replica=3)
+    query = f"?fieldValidation={validation}" if validation else ""
+    path = f"/apis/{names.API_VERSION}/namespaces/{namespace}/podgangsets{query}"
+    request = urllib.request.Request(f"{server.url}{path}", json.dumps(obj).encode(), method="POST")
+    request.add_header("Authorization", f"Bearer {server.token}")
+    request.add_header("Content-Type", "application/json")
+    context = ssl.create_default_context(cafile=str(server.ca_file))
+    try:
+        answer = urllib.request.urlopen(request, timeout=10, context=context)
+    except urllib.error.HTTPError as error:
+        answer = error
+    with answer:
+        said = answer.headers.get("Warning") or ""
+        body = json.loads(answer.read())
+    assert answer.status == code
+    assert ('unknown field "spec.replica"' in said) is (validation in ("Warn", ""))
+    if code == 400:
+        assert 'unknown field "spec.replica"' in body["message"]
+    else:
+        assert "replica" not in body["spec"]
+        # kstatus takes a set that nobody has looked at for one in progress, not for one that is done.
+        assert body["status"]["observedGeneration"] == -1
