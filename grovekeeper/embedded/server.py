@@ -559,7 +559,8 @@ def _scale_of(kind: kinds.Kind, obj: raw.Object) -> raw.Object:
 def _json(body: raw.Json, code: int = 200, warnings: list[str] | None = None) -> web.Response:
     response = web.Response(body=orjson.dumps(body), status=code, content_type="application/json")
     for text in warnings or ():
-        response.headers.add("Warning", f'299 - "{text}"')
+        quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+        response.headers.add("Warning", f'299 - "{quoted}"')
     return response
 
 

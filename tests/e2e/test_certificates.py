@@ -6,7 +6,10 @@ mounts them, and the caBundle as the cainjector does.
 
 import json
 import os
+import signal
 import ssl
+import threading
+import time
 import urllib.error
 import urllib.request
 from base64 import b64decode, b64encode
@@ -19,7 +22,7 @@ import pytest
 from grovekeeper.embedded.installation import NAMESPACE
 from grovekeeper.runtime import certificates
 from tests.e2e.conftest import rendered
-from tests.e2e.world import MERGE, Object, World, refused
+from tests.e2e.world import MERGE, Object, RefusedError, World, refused
 
 HOSTS = ["127.0.0.1", f"grovekeeper-webhook.{NAMESPACE}.svc"]
 SECRET = f"/api/v1/namespaces/{NAMESPACE}/secrets/grovekeeper-webhook-cert"
@@ -98,16 +101,22 @@ def served(world: World) -> str:
     return ssl.get_server_certificate(("127.0.0.1", port), timeout=5)
 
 
-def missing(world: World) -> str:
-    """Return what readiness says of the certificate; nothing when ready."""
+def readiness(world: World) -> dict[str, str]:
+    """Return what readiness says is missing; nothing when ready."""
     port = world.installation.components["webhook"].metrics_port
     try:
         urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5).close()
     except urllib.error.HTTPError as error:
-        return str(json.load(error)["missing"].get("certificate", ""))
+        found: dict[str, str] = json.load(error)["missing"]
+        return found
     except OSError:
-        return "no answer yet"
-    return ""
+        return {"certificate": "no answer yet"}
+    return {}
+
+
+def missing(world: World) -> str:
+    """Return what readiness says of the certificate; nothing when all is well with it."""
+    return readiness(world).get("certificate", "")
 
 
 def deploys(world: World) -> None:
@@ -173,3 +182,42 @@ def test_an_expired_certificate_is_said_by_readiness_and_by_what_is_refused(worl
     manager.issue()
     world.wait(lambda: not missing(world), "the renewed certificate", 20)
     world.apply(world.wl1())
+
+
+@pytest.mark.slow
+def test_a_webhook_that_is_told_to_end_answers_until_it_is_out_of_service(world: World, manager: CertManager) -> None:
+    """Readiness says no at once, requests and new connections are served for the delay, and the process ends well."""
+    restart(world, shutdown_delay="2")
+    component = world.installation.components["webhook"]
+    component.wait_ready()
+    assert component.process is not None
+    obj = world.set([world.clique("pc-a", 1)])
+    path = f"{world.path('podgangsets', 'w')}?fieldManager=e2e&force=true&dryRun=All"
+    refusals: list[str] = []
+    served_after: list[float] = []
+    ended = threading.Event()
+
+    def call() -> None:
+        while not ended.is_set():
+            try:
+                world.request("PATCH", path, obj, "application/apply-patch+yaml")
+                served_after.append(time.monotonic() - begin)
+            except RefusedError as error:
+                refusals.append(str(error))
+
+    begin = time.monotonic()
+    callers = [threading.Thread(target=call) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    time.sleep(0.5)
+    begin = time.monotonic()
+    component.process.send_signal(signal.SIGTERM)
+    world.wait(lambda: "shutting down" in readiness(world).get("shutdown", ""), "readiness to say no", 1.5)
+    time.sleep(1)
+    ended.set()
+    for caller in callers:
+        caller.join()
+    assert refusals == []
+    assert max(served_after) > 1
+    assert component.process.wait(10) == 0
+    restart(world, shutdown_delay="0.2")

@@ -1,0 +1,49 @@
+"""The pods that stand for a replica in an HPA's count: one a replica, and no pod for two levels."""
+
+from collections import Counter
+
+import jsonpatch
+import pytest
+
+from grovekeeper.api import names, raw
+from grovekeeper.expand import pods, whole
+from tests.builders import clique, group, podgangset, worked_example
+
+
+def members(obj: raw.Object) -> list[raw.Object]:
+    found = whole.objects(obj, pods.Settings("gate:1"), jsonpatch.apply_patch, {})
+    return [each["metadata"] for each in found if each["kind"] == "Pod"]
+
+
+@pytest.mark.parametrize(
+    ("obj", "want"),
+    [
+        pytest.param(worked_example(), {"set": 2, "group": 6}, id="single cliques and groups"),
+        pytest.param(podgangset(clique("a", 3), clique("b", 2)), {"set": 2}, id="single cliques"),
+        pytest.param(
+            podgangset(clique("a", 3), podCliqueScalingGroups=[group("g", "a", replicas=2)]),
+            {"set": 2, "group": 2},
+            id="one group that nobody scales",
+        ),
+        pytest.param(
+            podgangset(
+                clique("a", 3),
+                podCliqueScalingGroups=[group("g", "a", replicas=2, scaleConfig={"maxReplicas": 4})],
+            ),
+            {"group": 4},
+            id="one group that an HPA scales",
+        ),
+    ],
+)
+def test_each_replica_of_a_level_is_shown_once(obj: raw.Object, want: dict[str, int]) -> None:
+    obj["spec"]["replicas"] = 2
+    found = members(obj)
+    marks = Counter(each["labels"].get(names.LABEL_REPRESENTATIVE) for each in found)
+    marks.pop(None, None)
+    assert marks == want
+    groups = Counter(
+        (each["labels"][names.LABEL_SCALINGGROUP], each["labels"].get("grove.io/podcliquescalinggroup-replica-index"))
+        for each in found
+        if each["labels"].get(names.LABEL_REPRESENTATIVE) == "group"
+    )
+    assert set(groups.values()) <= {1}
