@@ -9,7 +9,7 @@ from grovekeeper.api import names
 from grovekeeper.cli import convert
 from grovekeeper.cli.main import main
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "gitops-examples").rglob("*.yaml"))
+EXAMPLES = sorted((Path(__file__).parents[2] / "gitops-examples" / "plain").rglob("*.yaml"))
 MIXED = """\
 # What serves the models.
 apiVersion: grove.io/v1alpha1

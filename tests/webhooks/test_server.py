@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import ssl
 import time
 from typing import Any
 
@@ -75,7 +74,7 @@ async def test_chunked_bodies_and_old_clients_are_answered(post: Post, head: str
 async def test_a_client_that_waits_for_the_word_to_go_on_gets_it(post: Post) -> None:
     body = json.dumps(review(created_pod())).encode()
     head = f"HTTP/1.1\r\nContent-Length: {len(body)}\r\nExpect: 100-continue"
-    assert (await raw_request(post, head, b"")).startswith(b"HTTP/1.1 100 Continue\r\n\r\n")
+    assert (await raw_request(post, head, b"", b"\r\n\r\n")).startswith(b"HTTP/1.1 100 Continue\r\n\r\n")
     answer = await raw_request(post, head, body)
     assert b'"allowed":true' in answer
 
@@ -89,7 +88,7 @@ async def test_a_connection_is_used_again_and_again(post: Post) -> None:
 
 async def test_a_body_that_does_not_come_is_given_up(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BODY_SECONDS", 0.05)
-    answer = await raw_request(post, "HTTP/1.1\r\nContent-Length: 100", b"{")
+    answer = await raw_request(post, "HTTP/1.1\r\nContent-Length: 100", b"{", b"\r\n\r\n")
     assert b" 408 " in answer.split(b"\r\n")[0]
 
 
@@ -152,21 +151,15 @@ def request_head(head: str) -> bytes:
     return f"POST {POD} {version}\r\nHost: x\r\nContent-Type: application/json\r\n{rest}\r\n\r\n".encode()
 
 
-async def raw_request(post: Post, head: str, body: bytes) -> bytes:
-    """Send bytes as they are and return what has come after a moment of silence."""
-    tls: ssl.SSLContext = post.trusted
-    reader, writer = await asyncio.open_connection("127.0.0.1", post.port, ssl=tls)
+async def raw_request(post: Post, head: str, body: bytes, until: bytes = b'"allowed":true') -> bytes:
+    """Send bytes as they are and return what has come when `until` is in it, or the server has closed."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", post.port, ssl=post.trusted)
     writer.write(request_head(head) + body)
     await writer.drain()
     received = b""
-    while True:
-        try:
-            part = await asyncio.wait_for(reader.read(65536), 0.3)
-        except TimeoutError:
-            break
-        if not part:
-            break
-        received += part
+    async with asyncio.timeout(10):
+        while until not in received and (part := await reader.read(65536)):
+            received += part
     writer.close()
     return received
 
