@@ -16,6 +16,9 @@ from grovekeeper.cli import manifests
 
 _TYPES = {"string": str, "object": dict, "array": list, "boolean": bool, "integer": int, "number": (int, float)}
 
+_TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
+"""Schema of labels and annotations: the CRDs leave metadata to the API server."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -76,6 +79,9 @@ def judge(document: manifests.Document) -> tuple[list[Finding], list[str]]:
     elif not isinstance(name, str):
         text = f"must be a text, found {manifests.word(name)}: put it in quotation marks"
         found.append(errors.FieldError("metadata.name", "Invalid", text, name))
+    for field in ("labels", "annotations"):
+        value = metadata.get(field) if isinstance(metadata, dict) else None
+        found += _schema_faults(value, _TEXTS, f"metadata.{field}")
     if found:
         return [_finding(document, fault) for fault in found], []
     if kind.kind == names.TOPOLOGY_BINDING:

@@ -83,3 +83,15 @@ def test_a_pod_may_end_only_after_it_has_drained(rendered: list[dict[str, Any]])
         if obj["metadata"]["name"] == "grovekeeper-webhook" and obj["kind"] == "Deployment":
             grace = obj["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
             assert grace > defaults.shutdown_delay + BODY_SECONDS + 5
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_domains_may_be_made_only_where_the_feature_is_on_and_let_go_everywhere(on: bool) -> None:
+    objects = template(f"autoMnnvl={str(on).lower()}")
+    role = next(obj for obj in objects if obj["kind"] == "ClusterRole")
+    verbs = {resource: rule["verbs"] for rule in role["rules"] for resource in rule["resources"]}
+    assert {"list", "watch", "patch", "delete"} <= {*verbs["computedomains"]}
+    assert ("create" in verbs["computedomains"]) is on
+    assert verbs["resourceclaimtemplates"] == ["get", "list", "watch"]
+    config = next(obj for obj in objects if obj["kind"] == "ConfigMap" and "settings.yaml" in obj["data"])
+    assert f"auto_mnnvl: {str(on).lower()}" in config["data"]["settings.yaml"]

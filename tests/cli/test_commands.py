@@ -52,6 +52,15 @@ def run(*arguments: str) -> Result:
             id="duplicate key with both lines",
         ),
         pytest.param("", 2, "the file is empty", id="empty"),
+        pytest.param(
+            GOOD.replace("{name: demo}", "{name: demo, annotations: [a]}"), 1, "metadata.annotations", id="a list"
+        ),
+        pytest.param(
+            GOOD.replace("{name: demo}", "{name: demo, annotations: {grove.io/mnnvl-group: 5}}"),
+            1,
+            "must be of type string",
+            id="an annotation that is no text",
+        ),
         pytest.param("# nothing\n---\n---\n", 2, "the file is empty", id="only comments"),
         pytest.param("- 1\n", 2, "must be a mapping with apiVersion and kind, found a list", id="a list"),
         pytest.param("kind: {a: b}\n", 2, "kind must be a text, found a mapping", id="kind of another shape"),
@@ -137,3 +146,31 @@ def test_check_never_fails_on_what_people_write(changes: list[tuple[tuple[str | 
     loaded = manifests.read("set.json", json.dumps(obj))
     for document in loaded.documents:
         check.judge(document)
+
+
+SHARING = """\
+    resourceSharing: [{name: theirs, namespace: infra, scope: AllReplicas}]
+"""
+TEMPLATE = """\
+---
+apiVersion: resource.k8s.io/v1
+kind: ResourceClaimTemplate
+metadata: {name: theirs, namespace: infra}
+spec: {spec: {devices: {requests: [{name: r, exactly: {deviceClassName: d}}]}}}
+"""
+
+
+def test_expand_makes_claims_of_the_templates_among_the_files_and_names_those_that_are_not(tmp_path: Path) -> None:
+    file = tmp_path / "set.yaml"
+    file.write_text(GOOD + SHARING)
+    found = run("expand", "-o", "json", str(file))
+    assert found.exit_code == 0, found.output
+    assert "ResourceClaimTemplate infra/theirs is not among the files" in found.stderr
+    assert "ResourceClaim" not in [each["kind"] for each in json.loads(found.stdout)["items"]]
+    file.write_text(GOOD + SHARING + TEMPLATE)
+    found = run("expand", "-o", "json", str(file))
+    items = json.loads(found.stdout)["items"]
+    assert [each["metadata"]["name"] for each in items if each["kind"] == "ResourceClaim"] == ["demo-all-theirs"]
+    assert found.stderr == ""
+    file.write_text(GOOD + TEMPLATE.replace("spec: {spec:", "spec: {specs:"))
+    assert run("expand", str(file)).exit_code == 2

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.devices import published
-from tests.e2e.world import MERGE, Object, World, refused
+from tests.e2e.world import MERGE, Object, World, is_ready, refused
 
 DRA = "/apis/resource.k8s.io/v1"
 PODS = "/api/v1"
@@ -224,3 +224,27 @@ def test_a_shared_claim_deleted_by_hand_comes_back_and_outlives_its_pods_never(w
     world.wait_pods(2, 2, 60)
     world.request("PATCH", world.path("podgangsets", "w"), {"spec": {"replicas": 0}}, MERGE)
     world.wait(lambda: not claims(world) and not world.pods(), "claims and pods to go", 40)
+
+
+@pytest.mark.slow
+def test_scaled_gangs_wait_for_the_base_gangs_nodes_and_not_for_its_readiness(world: World, device_class: str) -> None:
+    """A device may need all of its pods on nodes before any is ready: waiting for readiness would be a deadlock."""
+    world.add_nodes(4)
+    slow = {"embedded.grovekeeper.io/ready-after": "300s"}
+    obj = world.set(
+        [world.clique("pc-a", 1, annotations=slow), world.clique("pc-b", 1, annotations=slow)],
+        [
+            {
+                "name": "sg",
+                "cliqueNames": ["pc-b"],
+                "replicas": 3,
+                "minAvailable": 1,
+                "resourceSharing": [share("x", "AllReplicas")],
+            }
+        ],
+        resourceClaimTemplates=[{"name": "x", "templateSpec": {"spec": published.claim_spec(device_class)}}],
+        resourceSharing=[share("x", "AllReplicas")],
+    )
+    world.apply(obj)
+    world.wait(lambda: len([p for p in world.pods() if p["spec"].get("nodeName")]) == 4, "all pods to have nodes", 40)
+    assert not any(is_ready(pod) for pod in world.pods())
