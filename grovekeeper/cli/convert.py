@@ -88,7 +88,7 @@ def convert(text: str, target: names.Dialect) -> Converted:
     for node in _objects(text):
         kind = _at(node, "kind")
         if not isinstance(kind, ScalarNode) or kind.value != source.kind:
-            if kind is None or kind.value not in names.DIALECTS:
+            if kind is None or kind.value not in tuple(names.DIALECTS):
                 result.notes += _mentions(node, source)
             continue
         result.count += 1

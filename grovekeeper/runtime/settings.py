@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -14,6 +14,12 @@ PREFIX = "GROVEKEEPER_"
 
 class SettingsError(Exception):
     """Settings that cannot be used; the text names the field, what was found and what is allowed."""
+
+
+def _redis_scheme(url: str) -> str:
+    if not url.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("must begin with redis://, rediss:// or unix://, for example redis://redis.example:6379/0")
+    return url
 
 
 class _Part(BaseModel):
@@ -57,7 +63,7 @@ class Settings(_Part):
 
     namespace: str = "grovekeeper-system"
     init_image: str = "grovekeeper:latest"
-    redis_url: Annotated[str, Field(pattern=r"^(redis|rediss)://|^unix://")] = "redis://127.0.0.1:6379/0"
+    redis_url: Annotated[str, AfterValidator(_redis_scheme)] = "redis://127.0.0.1:6379/0"
     redis_password_file: Path | None = None
     metrics_bind: str = "0.0.0.0"  # noqa: S104 - scraped from other pods
     metrics_port: int = 9445

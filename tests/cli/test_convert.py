@@ -103,3 +103,8 @@ def test_the_command_prints_writes_and_refuses(tmp_path: Path) -> None:
     assert b"kind: PodCliqueSet   # the first spelling\r\n" in file.read_bytes()
     file.write_text("a: [")
     assert CliRunner().invoke(main, ["convert", str(file), "--to", "PodCliqueSet"]).exit_code == 2
+
+
+def test_shapes_that_no_object_has_are_left_alone() -> None:
+    for text in ("kind: {a: b}\nmetadata: [1]\n", "- 1\n- 2\n", "kind: [PodGangSet]\n"):
+        assert convert.convert(text, names.POD_CLIQUE_SET).text == text

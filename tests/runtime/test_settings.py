@@ -1,0 +1,36 @@
+"""Settings that cannot be used are named with the field and the next step."""
+
+from pathlib import Path
+
+import pytest
+
+from grovekeeper.runtime import settings
+
+
+@pytest.mark.parametrize(
+    ("text", "environment", "word"),
+    [
+        pytest.param(None, {}, "does not exist: give the path", id="no file"),
+        pytest.param("a: [", {}, "is not YAML", id="not YAML"),
+        pytest.param("- 1", {}, "must be a mapping", id="a list"),
+        pytest.param("redis: x", {}, "redis: Extra inputs are not permitted", id="an unknown setting"),
+        pytest.param(
+            "", {"GROVEKEEPER_WEBHOOK__PORT": "abc"}, "webhook.port: Input should be a valid integer", id="type"
+        ),
+        pytest.param("redis_url: localhost:6379", {}, "redis_url: Value error, must begin with redis://", id="Redis"),
+    ],
+)
+def test_a_fault_is_a_sentence(tmp_path: Path, text: str | None, environment: dict[str, str], word: str) -> None:
+    path = tmp_path / "settings.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(settings.SettingsError) as found:
+        settings.load(path, environment)
+    assert word in str(found.value)
+
+
+def test_the_environment_comes_over_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text("webhook: {port: 1}\nnamespace: a\n")
+    loaded = settings.load(path, {"GROVEKEEPER_WEBHOOK__PORT": "2"})
+    assert (loaded.webhook.port, loaded.namespace) == (2, "a")
