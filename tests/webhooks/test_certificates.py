@@ -268,7 +268,8 @@ def test_trust_follows_the_chain_to_the_bundle() -> None:
 
 async def test_back_from_cert_manager_its_secret_is_made_ours_again() -> None:
     cluster = Cluster()
-    given, mine = (certificates.fresh([HOST], START) for _ in range(2))
+    ours = keeper(cluster, Moved())
+    given, mine = (certificates.fresh(ours.hosts(), START) for _ in range(2))
     parts = {
         "tls.crt": given.leaf.certificate,
         "tls.key": given.leaf.key,
@@ -285,7 +286,6 @@ async def test_back_from_cert_manager_its_secret_is_made_ours_again() -> None:
         },
         "data": {name: b64encode(value).decode() for name, value in parts.items()},
     }
-    ours = keeper(cluster, Moved())
     await ours.step()
     assert ours.problem is None
     assert cluster.objects["Secret"]["metadata"]["annotations"] == {"kept": "yes"}
