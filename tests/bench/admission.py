@@ -1,6 +1,6 @@
 """Admission of a burst of pods on the real control plane, measured by the API server's own metrics.
 
-`python -m tests.bench.admission [--pods 1000] [--clients 100]`. Two bursts in one run: pods of gangs created by many
+`python -m tests.bench.admission [--pods 1000] [--clients 32]`. Two bursts in one run: pods of gangs created by many
 clients at once, and a set of half as many replicas of two pods, whose pods our own workers create while kube-scheduler
 and kubelets are at work. Only our webhooks are counted. The bars are in limits.toml; the last lines are
 `name measured bar ok|short`, and the exit code is 1 if one is short.
@@ -72,7 +72,7 @@ def main() -> int:
     """Measure and judge."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--pods", type=int, default=1000)
-    parser.add_argument("--clients", type=int, default=100)
+    parser.add_argument("--clients", type=int, default=32)
     options = parser.parse_args()
     with ControlPlane() as plane:
         deploy.add_nodes(plane)
