@@ -109,7 +109,7 @@ async def write_status(ctx: Context, resource: Resource, live: raw.Object, statu
     body = {"metadata": {"uid": metadata["uid"]}, "status": change}
     try:
         stored = await ctx.client.patch(
-            resource, metadata["name"], metadata["namespace"], body, type="merge", subresource="status"
+            resource, metadata["name"], metadata.get("namespace"), body, type="merge", subresource="status"
         )
     except (errors.NotFound, errors.Conflict):
         return

@@ -22,6 +22,7 @@ from grovekeeper.reconciler import (
     decisions,
     gangstatus,
     keys,
+    levelstatus,
     pins,
     preemption,
     refusals,
@@ -90,12 +91,14 @@ class Owner:
     """UID of a PodGang without a status yet, to its phase and the monotonic time since which it is in it."""
 
     claims: reservations.Reservations = field(init=False)
+    _judge: levelstatus.Levels = field(init=False)
     _homeless: dict[str, float] = field(default_factory=dict)
     """UID of a successor that could not be placed, to the monotonic time since which."""
 
     def __post_init__(self) -> None:
         self.claims = reservations.Reservations(self.ctx, self.room)
         self.cached = view.View(self.ctx, self.room.node_of)
+        self._judge = levelstatus.Levels(self.ctx)
 
     def on_node(self, old: raw.Object | None, new: raw.Object | None) -> None:
         """Keep the snapshot's nodes."""
@@ -164,6 +167,7 @@ class Owner:
             if begin < self._next_round:
                 return Result(self._next_round - begin)
             await self._try_waiting()
+            await self._judge.write(self.room.epoch())
             end = self.ctx.clock.monotonic()
             self._next_round = end + _PAUSE * (end - begin)
             return Result()

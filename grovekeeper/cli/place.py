@@ -42,9 +42,16 @@ def command(
     space = room.room()
     answers = [answer for obj in objects for answer in trial.placed(obj, room, space)]
     if drawing is not None:
-        drawing.write_text(picture.svg(room, {answer.gang: answer.nodes for answer in answers}), encoding="utf-8")
+        drawing.write_text(picture.svg(room, _drawn(answers)), encoding="utf-8")
     click.echo(_as_json(answers)) if output == "json" else Console().print(_as_table(answers))
     sys.exit(1 if any(answer.reason for answer in answers) else 0)
+
+
+def _drawn(answers: list[trial.Answer]) -> list[picture.Placed]:
+    return [
+        picture.Placed(answer.gang, [(node, answer.asked[pod]) for pod, node in answer.nodes.items()])
+        for answer in answers
+    ]
 
 
 def _as_table(answers: list[trial.Answer]) -> Table:

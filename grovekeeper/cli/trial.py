@@ -8,7 +8,7 @@ import jsonpatch
 from grovekeeper.api import raw
 from grovekeeper.cli import capacity
 from grovekeeper.expand import cliques, gangs, groups, model, naming, parse, pods
-from grovekeeper.placement import place, request, snapshot
+from grovekeeper.placement import place, request, shape, snapshot
 from grovekeeper.reconciler import asks
 
 
@@ -22,6 +22,8 @@ class Answer:
     domains: dict[str, tuple[str, ...]] = field(default_factory=dict)
     left_out: int = 0
     reason: str = ""
+    asked: dict[str, shape.Requests] = field(default_factory=dict)
+    """What each pod asks for."""
 
 
 class _Placed:
@@ -78,7 +80,8 @@ def _one(
         for pod, node in here:
             space.upsert_pod({**pod, "spec": {**pod["spec"], "nodeName": node}})
     before.gangs[gang.name] = tuple(sorted(set(answer.nodes.values())))
-    return Answer(gang.name, count, dict(answer.nodes), dict(answer.domains), len(answer.left_out))
+    asked = {pod["metadata"]["name"]: shape.requests(pod["spec"]) for each in wanted.values() for pod in each}
+    return Answer(gang.name, count, dict(answer.nodes), dict(answer.domains), len(answer.left_out), "", asked)
 
 
 def _pods(w: model.Workload, gang: gangs.Gang, member: gangs.Member) -> list[raw.Object]:

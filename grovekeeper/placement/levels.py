@@ -1,6 +1,8 @@
-"""Topology levels found on nodes: the labels that clouds, NVIDIA's tools and Kubernetes put there, broadest first."""
+"""Topology levels: found on nodes (the labels that clouds, NVIDIA's tools and Kubernetes put there), and judged."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, pairwise
 
 from grovekeeper.api import raw
 
@@ -49,12 +51,74 @@ def detected(nodes: Iterable[raw.Object]) -> dict[str, str]:
     return result
 
 
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Whether the levels of a binding mean something on the nodes that there are; Kubernetes' reason and a sentence."""
+
+    usable: bool
+    reason: str
+    text: str
+
+
+def judged(bindings: Mapping[str, Mapping[str, str]], nodes: Iterable[raw.Object]) -> dict[str, Judgement]:
+    """Return a judgement on each binding: domain to label key, broadest first.
+
+    A contradiction is said of both bindings. Nodes that lack a label are allowed: they are in no domain of that level.
+    O(bindings^2 x levels^2 + bindings x levels x nodes).
+    """
+    labels = [node["metadata"].get("labels") or {} for node in nodes]
+    return {name: _judged(name, bindings, labels) for name in bindings}
+
+
+def _judged(name: str, bindings: Mapping[str, Mapping[str, str]], labels: Sequence[Mapping[str, str]]) -> Judgement:
+    mine = bindings[name]
+    for other in sorted(bindings.keys() - {name}):
+        text = _contradiction(mine, bindings[other])
+        if text:
+            return Judgement(False, "ContradictsBinding", f"{other} {text}: keep one order, or one of the bindings")
+    counts = {domain: sum(1 for entry in labels if key in entry) for domain, key in mine.items()}
+    missing = [f"{domain} ({mine[domain]})" for domain, count in counts.items() if not count]
+    if missing:
+        text = f"no node has the label of {', '.join(missing)}: label the nodes, or take the level out"
+        return Judgement(False, "LabelMissing", text)
+    for (outer, outer_key), (inner, inner_key) in pairwise(mine.items()):
+        found = _split(labels, outer_key, inner_key)
+        if found is None:
+            continue
+        value, places = found
+        if _split(labels, inner_key, outer_key) is None:
+            text = f"{outer} comes before {inner} and is the narrower of the two: put {inner} first"
+            return Judgement(False, "LevelsOutOfOrder", text)
+        text = (
+            f"{inner} {value} is in {outer} {places[0]} and in {outer} {places[1]}: give each {inner} a name of its own"
+        )
+        return Judgement(False, "LevelsCutAcross", text)
+    lacking = [f"{len(labels) - n} of {len(labels)} nodes are in no {domain}" for domain, n in counts.items()]
+    lacking = [text for text in lacking if not text.startswith("0 ")]
+    return Judgement(True, "LevelsUsable", "; ".join(lacking) or f"all {len(labels)} nodes have a place in every level")
+
+
+def _contradiction(mine: Mapping[str, str], theirs: Mapping[str, str]) -> str:
+    """Return how two bindings contradict each other: the same two labels in opposite order."""
+    position = {key: number for number, key in enumerate(theirs.values())}
+    shared = [key for key in mine.values() if key in position]
+    for outer, inner in combinations(shared, 2):
+        if position[outer] > position[inner]:
+            return f"has {inner} before {outer}, which is the other way round here"
+    return ""
+
+
 def _nests(labels: Sequence[Mapping[str, str]], outer: str, inner: str) -> bool:
+    return _split(labels, outer, inner) is None
+
+
+def _split(labels: Sequence[Mapping[str, str]], outer: str, inner: str) -> tuple[str, tuple[str, str]] | None:
+    """Return an inner domain that is in two outer ones, and those; None where there is none."""
     inside: dict[str, str] = {}
     for entry in labels:
         if outer in entry and inner in entry and inside.setdefault(entry[inner], entry[outer]) != entry[outer]:
-            return False
-    return True
+            return entry[inner], (inside[entry[inner]], entry[outer])
+    return None
 
 
 def binding(name: str, levels: Mapping[str, str]) -> raw.Object:

@@ -239,6 +239,10 @@ class Snapshot:
             self._all = (self._epoch, found.astype(np.int64))
         return self._all[1]
 
+    def epoch(self) -> int:
+        """Return a number that changes when anything does that placement reads of nodes."""
+        return self._epoch
+
     def height(self) -> int:
         """Return how many rows the arrays have, empty ones included."""
         return len(self._free)

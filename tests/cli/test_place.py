@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
 
-from grovekeeper.cli import explain
+from grovekeeper.cli import capacity, explain, picture
 from grovekeeper.cli.main import main
 from grovekeeper.placement import levels
 
@@ -78,7 +78,7 @@ def test_the_picture_names_every_gang_and_node(tmp_path: Path, nodes: Path) -> N
     texts = [element.text or "" for element in ET.fromstring(path.read_text()).iter()]
     assert any(text == "chat-0" for text in texts)
     assert sum("n07" in text for text in texts) == 1
-    assert any(text == "b1 / r3" for text in texts)
+    assert any(text == "rack r3" for text in texts)
 
 
 @pytest.mark.parametrize("text", [None, "{", "[]", '{"items": [{"kind": "Pod", "metadata": {}}]}'])
@@ -126,6 +126,28 @@ def test_explain_says_what_a_gang_and_its_pods_wait_for() -> None:
     assert "gang s-0: Pending" in text
     assert "rack: short" in text
     assert "gates of others: other.example.com/gate" in text
+
+
+def test_the_picture_shows_domains_in_domains_and_how_full_a_node_is(tmp_path: Path) -> None:
+    listed = [node(index) for index in range(28)]
+    listed[3]["spec"] = {"unschedulable": True}
+    for each in listed:
+        each["status"]["conditions"] = [{"type": "Ready", "status": "True"}]
+    pod = {
+        "metadata": {"name": "p", "uid": "p", "labels": {"grove.io/podgang": "half"}},
+        "spec": {"nodeName": "n01", "containers": [{"resources": {"requests": {"nvidia.com/gpu": "4"}}}]},
+    }
+    owner = [{"kind": "DaemonSet"}]
+    daemon = {"metadata": {"name": "d", "uid": "d", "ownerReferences": owner}, "spec": {"nodeName": "n02"}}
+    room = capacity.Capacity(listed, [pod, daemon], {})
+    placed = picture.Placed("whole", [("n27", {"nvidia.com/gpu": 8})])
+    root = ET.fromstring(picture.svg(room, [placed]))
+    texts = [element.text or "" for element in root.iter()]
+    assert [text for text in texts if text.startswith("block ")] == ["block b0", "block b1"]
+    assert sum(text.startswith("rack r") for text in texts) == 4
+    assert "28 nodes, 26 without a gang, 2 gangs" in texts
+    assert {"n01: half 50%", "n02: free", "n03 (not ready, or cordoned): free", "n27: whole 100%"} <= set(texts)
+    assert {"12 of 14 free", "13 of 14 free"} <= set(texts)
 
 
 def spread_set(**at: Any) -> dict[str, Any]:

@@ -321,6 +321,29 @@ def test_the_pods_of_a_clique_are_spread_over_racks(world: World) -> None:
     assert sorted(map(racks.count, range(3))) == [2, 2, 2]
 
 
+def test_a_binding_says_whether_its_levels_mean_anything_and_others_go_on(world: World) -> None:
+    """A label no node has, levels in the wrong order, two bindings that contradict each other: said, nothing else."""
+    world.add_nodes(14)
+    good = bind(world)
+    gone = bind(world, "gone", (("rack", f"{world.namespace}/nowhere"),))
+    swapped = (("rack", "kubernetes.io/rack"), ("block", "kubernetes.io/block"))
+    world.apply(world.set([world.clique("worker", 2)], **top(world, "rack")))
+    world.wait_pods(2, 2)
+    world.wait(lambda: usable(world, good) == ("True", "LevelsUsable"), "the good levels to be judged")
+    world.wait(lambda: usable(world, gone) == ("False", "LabelMissing"), "the missing label to be said")
+    wrong = bind(world, "swapped", swapped)
+    world.wait(lambda: usable(world, wrong) == ("False", "ContradictsBinding"), "the contradiction to be said")
+    world.wait(lambda: usable(world, good) == ("False", "ContradictsBinding"), "the contradiction to be said of both")
+    world.request("DELETE", f"{BINDINGS}/{wrong}")
+    world.wait(lambda: usable(world, good) == ("True", "LevelsUsable"), "the contradiction to be gone")
+    world.wait_pods(2, 2)
+
+
+def usable(world: World, binding: str) -> tuple[str, str]:
+    found = (world.request("GET", f"{BINDINGS}/{binding}").get("status") or {}).get("conditions") or ()
+    return next(((c["status"], c["reason"]) for c in found if c["type"] == "LevelsUsable"), ("", ""))
+
+
 def bind(world: World, name: str = "topology", levels: Sequence[tuple[str, str]] = ()) -> str:
     """Create a ClusterTopologyBinding of this world; return its name."""
     listed = levels or [(domain, f"kubernetes.io/{key}") for domain, key in LEVELS]
