@@ -28,8 +28,9 @@ _CALLS = Metric("grovekeeper_kube_requests", "Calls to the API server", ["verb",
 _PAGE = 500
 _REACH = "check that the cluster is up and that the kubeconfig is the right one"
 _CONNECTIONS = 128
-_CALLS_AT_ONCE = 96
-"""Less than the connections, of which each watch holds one."""
+_CALLS_AT_ONCE = 32
+"""Less than the connections, of which each watch holds one. More make an API server slower, not faster: each call waits
+for all the others in it, and the admission of a burst with them (docs/performance.md)."""
 _TRIES = 4
 _SAFE_AGAIN = ("GET", "PUT", "DELETE")
 _TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=10)
