@@ -35,7 +35,7 @@ async def ensure(ctx: Context, resource: Resource, desired: raw.Object) -> raw.O
         except errors.AlreadyExists:
             live = await ctx.client.get(resource, metadata["name"], metadata["namespace"])
             observe(ctx, resource, live)
-    _check_owner(resource, live, desired)
+    check_owner(resource, live, desired)
     if ownership.terminating(live) or not plan.differs(comparable(desired), live):
         return live
     if resource in _REPLACED:
@@ -149,7 +149,8 @@ def replaced(live: raw.Object, desired: raw.Object) -> list[raw.PatchOp]:
     ]
 
 
-def _check_owner(resource: Resource, live: raw.Object, desired: raw.Object) -> None:
+def check_owner(resource: Resource, live: raw.Object, desired: raw.Object) -> None:
+    """Raise Collision where a living object is not ours to change, and Conflict while an earlier owner's goes."""
     wanted = desired["metadata"]["ownerReferences"][0]
     found = ownership.controller(live)
     name = live["metadata"]["name"]

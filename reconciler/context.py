@@ -7,7 +7,7 @@ from grovekeeper.api import names, raw
 from grovekeeper.expand import model, parse
 from grovekeeper.kube import events, informer, resources
 from grovekeeper.kube.http import HttpClient
-from grovekeeper.reconciler import arrivals, keys
+from grovekeeper.reconciler import arrivals, keys, kinds
 from grovekeeper.runtime import queue
 from grovekeeper.runtime.clock import Clock
 from grovekeeper.runtime.settings import Settings
@@ -197,6 +197,8 @@ class Context:
     clock: Clock
     events: events.Recorder
     settings: Settings
+    foreign: kinds.Caches = field(default_factory=kinds.Caches)
+    """Caches of the kinds of other schedulers."""
     written: dict[str, float] = field(default_factory=dict)
     """Time (seconds) of this process's last status write, by UID: what is coming up is not written at every step."""
     pending: dict[str, tuple[raw.Object, float]] = field(default_factory=dict)

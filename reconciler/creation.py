@@ -59,8 +59,13 @@ async def one(ctx: Context, w: model.Workload, obj: raw.Object, birth: plan.Birt
 
 
 async def hold(ctx: Context, pod: raw.Object, node: str | None) -> raw.Object:
-    """Hold a node for a successor unless the settings want no holds; return the pod as it is now."""
-    return pod if node is None or ctx.settings.reconcile.hold == "never" else await nominate(ctx, pod, node)
+    """Hold a node for a successor unless the settings want no holds; return the pod as it is now.
+
+    A pod that another scheduler places is not held: the room is not ours to give.
+    """
+    if node is None or ctx.settings.reconcile.hold == "never" or not plan.is_for_stock(pod):
+        return pod
+    return await nominate(ctx, pod, node)
 
 
 async def nominate(ctx: Context, pod: raw.Object, node: str | None) -> raw.Object:

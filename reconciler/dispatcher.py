@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from redis import RedisError
 from redis.asyncio import Redis
@@ -11,7 +12,7 @@ from grovekeeper.api import conditions, names, raw
 from grovekeeper.expand import gangs, naming, parse, plan
 from grovekeeper.kube import informer, resources
 from grovekeeper.placement import shape
-from grovekeeper.reconciler import context, deviceevents, keys
+from grovekeeper.reconciler import context, deviceevents, handed, keys
 from grovekeeper.runtime import metrics, queue
 
 _LOG = logging.getLogger(__name__)
@@ -95,9 +96,11 @@ def on_node(old: raw.Object | None, new: raw.Object | None) -> Keyed:
 
 
 def on_gang(old: raw.Object | None, new: raw.Object | None) -> Keyed:
-    """A PodGang that somebody deleted is written again if it is still wanted."""
+    """A PodGang that somebody deleted is written again if it is still wanted; handed over, its set tells of it."""
     if new is None and old is not None:
         return _gang_keys({**old["metadata"], "labels": {names.LABEL_PODGANG: old["metadata"]["name"]}})
+    if new is not None and handed.is_over(new) and (old or {}).get("status") != new.get("status"):
+        return _set_status(new)
     return ()
 
 
@@ -249,8 +252,15 @@ class Dispatcher:
             return
         if plural == "nodes":
             each.add_handler(self._on_lost_node)
-        mapper = MAPPERS[plural]
+        self._map(each, plural, MAPPERS[plural])
 
+    def follow_foreign(self, mark: str, each: informer.Informer) -> None:
+        """Follow a kind of another scheduler's, known to workers by its mark."""
+        self._map(each, mark, partial(handed.MAPPERS[each.resource.plural], self._ctx))
+
+    def _map(
+        self, each: informer.Informer, plural: str, mapper: Callable[[raw.Object | None, raw.Object | None], Keyed]
+    ) -> None:
         def handle(old: raw.Object | None, new: raw.Object | None) -> None:
             obj = new or old
             version = informer.version_of(obj) if obj is not None else 0
@@ -275,10 +285,17 @@ class Dispatcher:
 
     def _on_topology(self, old: raw.Object | None, new: raw.Object | None) -> None:
         obj = new or old
-        if obj is None or (old is not None and new is not None and old.get("spec") == new.get("spec")):
+        if obj is None:
+            return
+        version = informer.version_of(obj)
+        name = obj["metadata"]["name"]
+        same = old is not None and new is not None and old.get("spec") == new.get("spec")
+        if not same or (handed.has_verdict(old) and not handed.has_verdict(new)):
+            self._put(queue.Addition(keys.binding(name), 0.0, "clustertopologybindings", version))
+        if same:
             return
         for found in [*self._ctx.stores.sets.all(), *self._ctx.stores.clique_sets.all()]:
-            if gangs.topology_name(parse.workload(found)) == obj["metadata"]["name"]:
+            if gangs.topology_name(parse.workload(found)) == name:
                 metadata = found["metadata"]
                 self._put(queue.Addition(keys.set_status(found["kind"], metadata["namespace"], metadata["name"]), 0.05))
         self._put(queue.Addition(keys.ROOM, _ROOM_DELAY))
@@ -320,6 +337,8 @@ class Dispatcher:
                 self._put(queue.Addition(key))
         for obj in self._ctx.stores.gangs.all():
             self._put(queue.Addition(keys.gang(obj["metadata"]["namespace"], obj["metadata"]["name"])))
+        for obj in self._ctx.stores.topologies.all():
+            self._put(queue.Addition(keys.binding(obj["metadata"]["name"])))
         self._put(queue.Addition(keys.ROOM))
 
     async def run(self) -> None:

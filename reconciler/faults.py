@@ -75,9 +75,14 @@ def of_children(ctx: Context, w: model.Workload) -> list[tuple[str, str]]:
     return found[:_MOST]
 
 
-def stalled(listed: Sequence[raw.Object], reason: str, message: str, now: str) -> list[raw.Object]:
-    """Return conditions that say "a person must act": Stalled instead of Reconciling, never both (kstatus)."""
-    entry = conditions.condition("Stalled", True, reason, message, now)
+def stalled(obj: raw.Object, listed: Sequence[raw.Object], reason: str, message: str, now: str) -> list[raw.Object]:
+    """Return conditions that say "a person must act": Stalled instead of Reconciling, never both (kstatus).
+
+    `listed` are the new conditions without Stalled; one that the object has already keeps its time.
+    """
+    known = conditions.find((obj.get("status") or {}).get("conditions"), "Stalled")
+    since = known["lastTransitionTime"] if known is not None else now
+    entry = conditions.condition("Stalled", True, reason, message, since)
     return conditions.merged(listed, [entry], drop=["Reconciling"])
 
 

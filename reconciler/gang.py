@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 
-from grovekeeper.api import names, raw
+from grovekeeper.api import conditions, names, raw
 from grovekeeper.expand import gangs, model, plan
 from grovekeeper.kube import errors, resources
 from grovekeeper.placement import place, preempt, request, reserve, shape, snapshot
@@ -21,6 +21,7 @@ from grovekeeper.reconciler import (
     creation,
     decisions,
     gangstatus,
+    handover,
     keys,
     levelstatus,
     pins,
@@ -217,12 +218,22 @@ class Owner:
         finally:
             self._busy.discard(key)
 
+    async def _hand_over(self, key: str, found: view.Found) -> Result:
+        """Leave the gang to the scheduler that its set names."""
+        self.waiting.pop(key, None)
+        answer = await handover.step(self.ctx, found, base_is_placed=self.cached.base_is_placed(found))
+        later = await self._write_status(found, answer.why_not, answer.conditions)
+        await self._wake_scaled(found)
+        return Result(min((wait for wait in (later, answer.again) if wait is not None), default=None))
+
     async def _step(self, key: str, found: view.Found) -> Result:
+        if found.w.scheduler != names.SCHEDULER_STOCK:
+            return await self._hand_over(key, found)
         living = {fqn: [pod for pod in pods if plan.alive(pod)] for fqn, pods in found.pods.items()}
         gated = [pod for pods in living.values() for pod in pods if plan.gated(pod)]
         missing = gangs.missing(found.gang, {fqn: len(pods) for fqn, pods in living.items()})
         why_not, soon = None, None
-        if gated and not missing and self._base_is_placed(found):
+        if gated and not missing and self.cached.base_is_placed(found):
             first = self._comes_first(key, found)
             why_not = await self._place(found, gated, minimum_only=first is not None)
             if first is not None and why_not is None:
@@ -244,26 +255,11 @@ class Owner:
         ]
         return Result(min(waits) if waits else None)
 
-    def _base_is_placed(self, found: view.Found) -> bool:
-        if found.gang.base is None:
-            return True
-        live = self.cached.live(found.w, found.gang.index)
-        base = gangs.base(found.w, found.gang.index, live)
-        return gangstatus.scheduled(base, self.cached.pods(found.w.namespace, base.name))
-
     async def _wake_scaled(self, found: view.Found) -> None:
         """Scaled gangs that wait for this base gang are looked at when it has been placed."""
-        if found.gang.base is not None or not gangstatus.scheduled(found.gang, found.pods):
-            return
-        live = self.cached.live(found.w, found.gang.index)
-        scaled = gangs.of_replica(found.w, found.gang.index, live)[1:]
-        ready = [
-            keys.gang(found.w.namespace, gang.name)
-            for gang in scaled
-            if any(plan.gated(pod) for pods in self.cached.pods(found.w.namespace, gang.name).values() for pod in pods)
-            and keys.gang(found.w.namespace, gang.name) not in self.waiting
-        ]
-        await self.ctx.enqueue(*ready)
+        if found.gang.base is None and gangstatus.scheduled(found.gang, found.pods):
+            ready = self.cached.scaled_and_gated(found)
+            await self.ctx.enqueue(*(key for key in ready if key not in self.waiting))
 
     def _comes_first(self, key: str, found: view.Found) -> str | None:
         """Return why pods above the minimum wait for their turn, or None: the minimum of others comes first."""
@@ -539,12 +535,15 @@ class Owner:
         await children.together(children.delete(self.ctx, resources.PODS, pod) for pod in doomed)
         return None
 
-    async def _write_status(self, found: view.Found, why_not: str | None) -> float | None:
+    async def _write_status(
+        self, found: view.Found, why_not: str | None, extra: Sequence[raw.Object] = ()
+    ) -> float | None:
         """Write the PodGang's status; while all goes well the first write waits for the gang to be ready."""
         live = self.ctx.stores.gangs.get(found.w.namespace, found.gang.name) or await self._restored(found)
         if live is None:
             return None
         fresh = gangstatus.status(live.get("status") or {}, found.gang, found.pods, why_not, self.ctx.clock.stamp())
+        fresh["conditions"] = conditions.merged(fresh["conditions"], extra)
         score = (live["metadata"].get("annotations") or {}).get(names.ANNOTATION_SCORE)
         if score is not None:
             fresh["placementScore"] = float(score)

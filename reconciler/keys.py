@@ -69,6 +69,11 @@ def clique(namespace: str, name: str) -> str:
     return f"clique:{namespace}/{name}"
 
 
+def binding(name: str) -> str:
+    """Return the key of a ClusterTopologyBinding."""
+    return f"binding:/{name}"
+
+
 def gang(namespace: str, name: str) -> str:
     """Return the key of a PodGang."""
     return f"gang:{namespace}/{name}"

@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from grovekeeper.api import nvlink
 from grovekeeper.kube import events, informer, lease
 from grovekeeper.kube.http import Credentials, HttpClient, credentials
-from grovekeeper.reconciler import context, dispatcher, gang, worker
+from grovekeeper.reconciler import context, dispatcher, gang, handed, kinds, worker
 from grovekeeper.runtime import queue, serve
 from grovekeeper.runtime import settings as configuration
 from grovekeeper.runtime.clock import Clock
@@ -47,15 +47,21 @@ class Process:
             )
             for plural, (resource, labels) in context.WATCHED.items()
         }
-        self.group = informer.Informers(self.informers.values())
+        self.foreign = {
+            mark: informer.Informer(client, resource)
+            for mark, resource in kinds.watched(settings.schedulers.profiles).items()
+        }
+        self.group = informer.Informers(self.informers.values(), self.foreign.values())
+        plurals = [*context.WATCHED, *self.foreign]
         self.context = context.Context(
             client=client,
             stores=context.Stores(**{context.FIELDS[p]: each.store for p, each in self.informers.items()}),
-            work=queue.Queue(self.redis, worker.RECONCILE, context.WATCHED),
-            placement=queue.Queue(self.redis, worker.PLACE, context.WATCHED),
+            work=queue.Queue(self.redis, worker.RECONCILE, plurals),
+            placement=queue.Queue(self.redis, worker.PLACE, plurals),
             clock=Clock(settings.clock_offset_file),
             events=events.Recorder(client, component),
             settings=settings,
+            foreign=kinds.Caches(dict(self.foreign)),
         )
 
     def election(self, name: str) -> lease.Election:
@@ -76,6 +82,8 @@ async def run_dispatcher(settings: configuration.Settings, kubeconfig: Path | No
     process = Process(settings, await credentials(kubeconfig), "dispatcher", "grovekeeper-dispatcher")
     app = worker.application(configuration.redis_url(settings))
     dispatch = dispatcher.Dispatcher(process.context, process.redis, partial(_wake, app), process.informers.values())
+    for mark, each in process.foreign.items():
+        dispatch.follow_foreign(mark, each)
     election = process.election("grovekeeper-dispatcher")
 
     def missing() -> dict[str, str]:
@@ -176,6 +184,8 @@ class _Worker:
         self._process.informers["nodes"].add_handler(self._owner.on_node)
         self._process.informers["pods"].add_handler(self._owner.on_pod)
         self._process.informers["pods"].add_handler(ctx.coming.see)
+        for each in self._process.foreign.values():
+            each.on_served.append(self._on_served)
         self.waiting.clear()
         await self._process.group.start()
         self._jobs.append(asyncio.create_task(ctx.events.run()))
@@ -196,6 +206,11 @@ class _Worker:
             job = asyncio.create_task(election.run(self._lead))
             job.add_done_callback(_end_with)
             self._jobs.append(job)
+
+    def _on_served(self) -> None:
+        """Look again at what waited for a kind of another scheduler, now that our own cache has it."""
+        ctx = self._process.context
+        self._jobs.append(asyncio.create_task(ctx.enqueue(*handed.waiting(ctx))))
 
     async def _lead(self) -> None:
         """Own placement: listen to its queue, and begin by driving forward what the last owner left behind."""

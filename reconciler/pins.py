@@ -13,15 +13,18 @@ def operations(pod: raw.Object, node: str) -> list[raw.PatchOp]:
     The pin goes into every term, since terms are alternatives. `matchFields metadata.name` lets kube-scheduler look
     at one node instead of all. The tests make the patch fail if the pod has been replaced or changed underneath.
     """
-    spec = pod["spec"]
-    gates = spec.get("schedulingGates") or []
+    return [*ungating(pod), *_affinity(pod["spec"].get("affinity"), node)]
+
+
+def ungating(pod: raw.Object) -> list[raw.PatchOp]:
+    """Return the operations that remove our gate and nothing else, for a pod that another scheduler places."""
+    gates = pod["spec"].get("schedulingGates") or []
     position = next(index for index, gate in enumerate(gates) if gate["name"] == names.GATE)
     gate = f"/spec/schedulingGates/{position}"
     return [
         patch.test("/metadata/uid", pod["metadata"]["uid"]),
         patch.test(gate, {"name": names.GATE}),
         patch.remove(gate),
-        *_affinity(spec.get("affinity"), node),
     ]
 
 

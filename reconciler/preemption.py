@@ -33,6 +33,8 @@ def candidates(ctx: Context) -> list[preempt.Victim]:
     scaled: dict[tuple[str, str], list[str]] = {}
     for live in ctx.stores.gangs.all():
         metadata = live["metadata"]
+        if (metadata.get("labels") or {}).get(names.LABEL_SCHEDULER, names.SCHEDULER_STOCK) != names.SCHEDULER_STOCK:
+            continue  # another scheduler placed it, and would place it again
         namespace = metadata["namespace"]
         pods = [p for p in ctx.stores.pods.by_index("gang", f"{namespace}/{metadata['name']}") if _holds(p)]
         by_gang[namespace, metadata["name"]] = pods

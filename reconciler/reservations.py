@@ -124,8 +124,8 @@ class Reservations:
         if owner is None:
             return False
         w = self.ctx.workload(owner)
-        if int(marks[w.dialect.label_replica_index]) >= w.total:
-            return False
+        if w.scheduler != names.SCHEDULER_STOCK or int(marks[w.dialect.label_replica_index]) >= w.total:
+            return False  # another scheduler's successor may go anywhere
         namespace = left["namespace"]
         group = marks.get(names.LABEL_SCALINGGROUP)
         if group is not None:

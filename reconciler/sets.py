@@ -7,6 +7,7 @@ from grovekeeper.api import raw
 from grovekeeper.expand import model, plan, shared, status
 from grovekeeper.kube import errors, resources
 from grovekeeper.reconciler import (
+    backends,
     children,
     deletion,
     devices,
@@ -116,11 +117,13 @@ async def reconcile_status(ctx: Context, key: keys.Key) -> Result:
     now = ctx.clock.stamp()
     totals = count(w, _by_replica(ctx, w, resources.PODCLIQUES), _by_replica(ctx, w, resources.SCALINGGROUPS))
     done = totals.available >= w.replicas
-    stuck = faults.of(obj)
+    unavailable = backends.trouble(ctx, w)
+    stuck = faults.of(obj) + ([unavailable] if unavailable else [])
     problems = stuck or ([] if done else faults.of_children(ctx, w))
-    fresh = status.whole_set(w, totals, problems, [levels.condition(ctx.stores.topologies, w, now)], now)
+    extra = [levels.condition(ctx.stores.topologies, w, now), *backends.condition(w, unavailable, now)]
+    fresh = status.whole_set(w, totals, problems, extra, now)
     if stuck:
-        fresh["conditions"] = faults.stalled(fresh["conditions"], *stuck[0], now)
+        fresh["conditions"] = faults.stalled(obj, fresh["conditions"], *stuck[0], now)
     unwell = [] if done else _unwell(ctx.stores.gangs.by_index("set", f"{w.namespace}/{w.name}"))
     if unwell:
         fresh["podGangStatuses"] = unwell

@@ -74,7 +74,7 @@ def _show(ctx: Context, w: model.Workload, fresh: raw.Object, found: raw.Object,
         if known is None or known["reason"] != progress.EXCEEDED:
             ctx.events.warning(w.raw, progress.EXCEEDED, verdict["message"], ctx.clock.stamp())
         fresh["conditions"] = faults.stalled(
-            fresh["conditions"], progress.EXCEEDED, verdict["message"], ctx.clock.stamp()
+            w.raw, fresh["conditions"], progress.EXCEEDED, verdict["message"], ctx.clock.stamp()
         )
     # A moment later than exactly: the stamps have whole seconds.
     return None if left is None else left + 0.05

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from grovekeeper.api import names, raw
 from grovekeeper.expand import gangs, model, naming, plan
-from grovekeeper.reconciler import asks, keys, ownership
+from grovekeeper.reconciler import asks, gangstatus, keys, ownership
 from grovekeeper.reconciler.context import Context
 
 Pods = dict[str, list[raw.Object]]
@@ -81,6 +81,22 @@ class View:
             if clique is not None and owner is not None and owner.get("uid") == clique["metadata"]["uid"]:
                 result.setdefault(fqn, []).append(pod)
         return result
+
+    def base_is_placed(self, found: Found) -> bool:
+        """Return whether a scaled gang's base gang has the nodes of its minimum; True for a base gang."""
+        if found.gang.base is None:
+            return True
+        base = gangs.base(found.w, found.gang.index, self.live(found.w, found.gang.index))
+        return gangstatus.scheduled(base, self.pods(found.w.namespace, base.name))
+
+    def scaled_and_gated(self, found: Found) -> list[str]:
+        """Return the keys of a base gang's scaled gangs that have gated pods."""
+        scaled = gangs.of_replica(found.w, found.gang.index, self.live(found.w, found.gang.index))[1:]
+        return [
+            keys.gang(found.w.namespace, gang.name)
+            for gang in scaled
+            if any(plan.gated(pod) for pods in self.pods(found.w.namespace, gang.name).values() for pod in pods)
+        ]
 
     def around(
         self,

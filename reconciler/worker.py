@@ -11,7 +11,7 @@ from redis import RedisError
 from redis.asyncio import Redis
 
 from grovekeeper.kube import errors
-from grovekeeper.reconciler import cliques, devices, groups, keys, replicas, sets
+from grovekeeper.reconciler import bindings, cliques, devices, groups, keys, replicas, sets
 from grovekeeper.reconciler.context import WATCHED, Context, Permanent, Reconcile, Result
 from grovekeeper.reconciler.dispatcher import awake_key
 from grovekeeper.runtime import metrics, queue
@@ -29,6 +29,7 @@ RECONCILERS: dict[str, Reconcile] = {
     "replica": replicas.reconcile,
     "group": groups.reconcile,
     "clique": cliques.reconcile,
+    "binding": bindings.reconcile,
 }
 
 
@@ -164,7 +165,8 @@ class Drain:
     async def _caught_up(self, item: queue.Item) -> bool:
         """Wait until the caches have seen what made the key dirty."""
         for plural, version in item.floors.items():
-            store = self._ctx.stores.of(WATCHED[plural][0])
+            theirs = self._ctx.foreign.by_mark.get(plural)
+            store = theirs.store if theirs is not None else self._ctx.stores.of(WATCHED[plural][0])
             if not await store.reached(version, _FLOOR_SECONDS):
                 _LOG.info("cache of %s is behind", plural, extra={"key": item.key})
                 return False

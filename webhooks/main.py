@@ -76,6 +76,8 @@ def _no_nvlink(settings: Settings, served: discovery.Discovery) -> str | None:
 
 
 def _state(settings: Settings, caches: dict[str, informer.Informer], served: discovery.Discovery) -> State:
+    schedulers = tuple(settings.schedulers.profiles)
+
     def find_set(namespace: str, name: str) -> raw.Object | None:
         for dialect in names.DIALECTS.values():
             found = caches[dialect.plural].store.get(namespace, name)
@@ -91,18 +93,19 @@ def _state(settings: Settings, caches: dict[str, informer.Informer], served: dis
         cache = caches[resources.TOPOLOGY_BINDINGS.plural]
         no_nvlink = _no_nvlink(settings, served)
         if not cache.synced.is_set():
-            return verdict.Context(no_nvlink=no_nvlink)
+            return verdict.Context(schedulers=schedulers, no_nvlink=no_nvlink)
         levels = {
             binding["metadata"]["name"]: tuple(level["domain"] for level in binding["spec"]["levels"])
             for binding in cache.store.all()
         }
-        return verdict.Context(topologies=levels, no_nvlink=no_nvlink)
+        return verdict.Context(levels, schedulers, no_nvlink=no_nvlink)
 
     return State(
         injection=pods.Settings(settings.init_image),
         own_user=f"system:serviceaccount:{settings.namespace}:{settings.service_account}",
         exempt=frozenset(settings.exempt_users),
         protection=settings.protection,
+        default_scheduler=settings.schedulers.default,
         find_set=find_set,
         find_clique=find_clique,
         context=context,

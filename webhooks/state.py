@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from grovekeeper.api import raw
+from grovekeeper.api import names, raw
 from grovekeeper.api.validate import verdict
 from grovekeeper.expand import pods
 
@@ -17,6 +17,7 @@ class State:
     """system:serviceaccount:<namespace>:<name> of our components."""
     exempt: frozenset[str] = frozenset()
     protection: bool = True
+    default_scheduler: str = names.SCHEDULER_STOCK
     find_set: Callable[[str, str], raw.Object | None] = field(default=lambda _namespace, _name: None)
     """Namespace and name of a set to the set, of either kind."""
     find_clique: Callable[[str, str, str], raw.Object | None] = field(default=lambda _plural, _namespace, _name: None)

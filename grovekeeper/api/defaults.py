@@ -27,6 +27,30 @@ def default(obj: raw.Object) -> list[raw.PatchOp]:
     return operations
 
 
+def schedulers(obj: raw.Object, old: raw.Object | None, default_scheduler: str) -> list[raw.PatchOp]:
+    """Return the operations that write a set's back end into cliques that name none.
+
+    A new set gets the default of the settings, an existing one what it has had: changing the default moves nobody.
+    The stock scheduler is what the API server fills in for pods anyway.
+    """
+    before = {clique.get("name"): _scheduler(clique) for clique in _templates(old)}
+    operations = []
+    for position, clique in enumerate(_templates(obj)):
+        wanted = default_scheduler if old is None else before.get(clique.get("name"))
+        named = _scheduler(clique) or not isinstance((clique.get("spec") or {}).get("podSpec"), dict)
+        if wanted and wanted != names.SCHEDULER_STOCK and not named:
+            operations.append(patch.add(f"/spec/template/cliques/{position}/spec/podSpec/schedulerName", wanted))
+    return operations
+
+
+def _templates(obj: raw.Object | None) -> list[raw.Object]:
+    return (((obj or {}).get("spec") or {}).get("template") or {}).get("cliques") or []
+
+
+def _scheduler(clique: raw.Object) -> str | None:
+    return ((clique.get("spec") or {}).get("podSpec") or {}).get("schedulerName")
+
+
 def _clique(path: str, spec: raw.Object) -> list[raw.PatchOp]:
     operations = []
     replicas = spec.get("replicas")

@@ -14,10 +14,12 @@ def pruned(value: raw.Json, schema: raw.Object | None, root: bool = True) -> raw
             return {key: pruned(entry, schema["additionalProperties"], False) for key, entry in value.items()}
         return value
     known = schema["properties"]
-    result = {
-        key: entry if root and key in ("metadata", "apiVersion", "kind") else pruned(entry, known.get(key), False)
+    # An object always has these, whether a CRD's schema names them or not.
+    result = {key: entry for key, entry in value.items() if root and key in ("metadata", "apiVersion", "kind")}
+    result |= {
+        key: pruned(entry, known[key], False)
         for key, entry in value.items()
-        if key in known and not (entry is None and not known[key].get("nullable"))
+        if key not in result and key in known and not (entry is None and not known[key].get("nullable"))
     }
     for key, sub in known.items():
         if key not in result and "default" in sub:

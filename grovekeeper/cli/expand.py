@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 from grovekeeper.api import crds, defaults, names, raw, structural
 from grovekeeper.cli import check, manifests
 from grovekeeper.expand import gangs, parse, pods, sharing, whole
+from grovekeeper.expand.backends import kai
 from grovekeeper.reconciler import asks
 
 
@@ -66,5 +67,6 @@ def _objects(
     for namespace, name in sorted(sharing.external(w) - templates.keys()):
         text = f"ResourceClaimTemplate {namespace}/{name} is not among the files: its claims are left out"
         click.echo(f"note: {document.title}: {text}", err=True)
-    levels = asks.levels_of(bindings.get(gangs.topology_name(w) or ""))
-    return whole.objects(stored, pods.Settings(init_image), jsonpatch.apply_patch, levels, templates)
+    binding = bindings.get(gangs.topology_name(w) or "")
+    levels, topology = asks.levels_of(binding), kai.topology_name(binding)
+    return whole.objects(stored, pods.Settings(init_image), jsonpatch.apply_patch, levels, templates, topology)

@@ -112,10 +112,7 @@ def podgang(
     }
     marks.update(labels.managed(w, gang.name, "podgang"))
     marks.pop(names.LABEL_NAME)
-    marks[names.LABEL_SCHEDULER] = next(
-        (clique.pod_spec["schedulerName"] for clique in w.cliques if clique.pod_spec.get("schedulerName")),
-        "default-scheduler",
-    )
+    marks[names.LABEL_SCHEDULER] = w.scheduler
     marks[w.dialect.label_replica_index] = str(gang.index)
     if gang.base:
         marks[names.LABEL_BASE_PODGANG] = gang.base
@@ -198,3 +195,9 @@ def topology_name(w: model.Workload) -> str | None:
     """Return the ClusterTopologyBinding that the set names first: on itself, a group or a clique."""
     packs: Sequence[model.Pack | None] = [w.pack, *(g.pack for g in w.groups), *(c.pack for c in w.cliques)]
     return next((pack.topology for pack in packs if pack is not None and pack.topology), None)
+
+
+def topology_annotation(w: model.Workload, levels: Mapping[str, str]) -> dict[str, str]:
+    """Return the annotation that names the binding whose levels the PodGang's constraints are of; else nothing."""
+    name = topology_name(w)
+    return {names.ANNOTATION_TOPOLOGY: name} if levels and name else {}

@@ -120,6 +120,8 @@ class Workload:
     """Of the set's own level."""
     spread: tuple[Spread, ...] = ()
     """Of the set's replicas: replicaSpreadConstraints and spec.template.topologyConstraint.spread."""
+    scheduler: str = names.SCHEDULER_STOCK
+    """Name of the back end that places the set's gangs; validation holds all cliques to one."""
 
     @property
     def total(self) -> int:

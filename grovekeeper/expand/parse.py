@@ -48,6 +48,7 @@ def workload(obj: raw.Object) -> model.Workload:
         sharing=share.of(template),
         spread=_spread(template.get("topologyConstraint"))
         + tuple(_replica_spread(rule) for rule in spec.get("replicaSpreadConstraints") or ()),
+        scheduler=_scheduler(cliques),
     )
 
 
@@ -73,6 +74,12 @@ class _Sharings:
             groups=frozenset((chosen or {}).get("childScalingGroupNames") or ()),
             filtered=chosen is not None,
         )
+
+
+def _scheduler(cliques: tuple[model.CliqueTemplate, ...]) -> str:
+    named = (clique.pod_spec.get("schedulerName") for clique in cliques)
+    found = next((name for name in named if name), names.SCHEDULER_STOCK)
+    return names.SCHEDULER_STOCK if found == names.SCHEDULER_OWN else found
 
 
 def _clique(entry: raw.Object, position: int, priority_class: str, share: _Sharings) -> model.CliqueTemplate:

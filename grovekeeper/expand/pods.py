@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from grovekeeper.api import names, patch, raw
 from grovekeeper.expand import gangs, labels, model, naming, nvlink, revision, shared, sharing
+from grovekeeper.expand.backends import backend, known
 
 INJECTION_VERSION = "1"
 _MAX_ANNOTATIONS = 262_144
@@ -63,9 +64,9 @@ def created(
     )
     if succeeds is not None:
         annotations[names.ANNOTATION_SUCCEEDS] = succeeds
+    spec = _prepared(w, clique, index, marks, annotations)
     pod_metadata = labels.metadata(pod_name, w.namespace, marks, clique, annotations)
     pod_metadata["generateName"] = f"{fqn}-"
-    spec = dict(clique["spec"]["podSpec"])
     if domain is not None:
         spec = nvlink.injected(spec, domain)
     spec = sharing.injected(spec, sharing.of_pod(w, clique, template_name, group_index, index))
@@ -79,6 +80,24 @@ def domain_of(w: model.Workload, clique: raw.Object) -> str | None:
     group = nvlink.group_of(w, w.clique(template_name), clique["spec"]["podSpec"])
     index = int(clique["metadata"]["labels"][w.dialect.label_replica_index])
     return None if group is None else naming.compute_domain(w.name, index, group)
+
+
+def _prepared(
+    w: model.Workload, clique: raw.Object, index: int, marks: dict[str, str], annotations: dict[str, str]
+) -> raw.Object:
+    """Return the pod's spec as its scheduler needs it, and add that scheduler's labels and annotations."""
+    spec = dict(clique["spec"]["podSpec"])
+    found = known.of(w)
+    if found is None:
+        if spec.get("schedulerName") == names.SCHEDULER_OWN:
+            spec["schedulerName"] = names.SCHEDULER_STOCK
+        return spec
+    pod = backend.Pod(marks[names.LABEL_PODCLIQUE], marks[names.LABEL_PODGANG], index, clique["spec"]["minAvailable"])
+    wanted = found.marks(pod)
+    marks.update(wanted.labels)
+    annotations.update(wanted.annotations)
+    spec.update(wanted.spec)
+    return spec
 
 
 def template_of(w: model.Workload, clique_metadata: raw.Object) -> tuple[str, int | None]:

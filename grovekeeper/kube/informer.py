@@ -166,6 +166,10 @@ class Informer:
         self.store = Store(indexes)
         self.synced = asyncio.Event()
         self.error: str | None = None
+        self.served = False
+        """Whether the API server has the kind, as far as the last list or watch knows."""
+        self.on_served: list[Callable[[], None]] = []
+        """Called each time the kind has become available."""
         self._client = client
         self._labels = labels
         self._fields = fields
@@ -189,6 +193,7 @@ class Informer:
             except errors.Gone:
                 continue
             except errors.KubeError as error:
+                self.served = self.served and not isinstance(error, errors.NotFound)
                 self._report(error)
             except Exception as error:
                 # A fault of ours, or an answer that is no API server's: a cache that stopped would go unnoticed.
@@ -227,6 +232,10 @@ class Informer:
             self._tell(old, new)
         self.error = None
         self.synced.set()
+        if not self.served:
+            self.served = True
+            for tell in self.on_served:
+                tell()
 
     async def _watch(self) -> None:
         while True:
@@ -253,15 +262,16 @@ class Informer:
 
 
 class Informers:
-    """Several informers, started and stopped together."""
+    """Several informers, started and stopped together. Nobody waits for optional ones: their kinds may never come."""
 
-    def __init__(self, informers: Iterable[Informer]) -> None:
+    def __init__(self, informers: Iterable[Informer], optional: Iterable[Informer] = ()) -> None:
         self.all = list(informers)
+        self._optional = list(optional)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Start all and wait until each has its first list."""
-        self._tasks = [asyncio.create_task(informer.run()) for informer in self.all]
+        self._tasks = [asyncio.create_task(informer.run()) for informer in [*self.all, *self._optional]]
         await asyncio.gather(*(informer.synced.wait() for informer in self.all))
 
     async def stop(self) -> None:

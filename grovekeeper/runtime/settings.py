@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+
+from grovekeeper.api import names
 
 PREFIX = "GROVEKEEPER_"
 
@@ -58,6 +60,32 @@ class Reconcile(_Part):
     """Force-delete pods that are still terminating on a lost node after this long; None: never."""
 
 
+class Schedulers(_Part):
+    """Back ends that sets may choose by schedulerName (docs/decisions/0013-hand-over.md)."""
+
+    profiles: list[str] = Field(default_factory=lambda: [names.SCHEDULER_STOCK])
+    """The stock scheduler with our own placement is always among them."""
+    default: str = names.SCHEDULER_STOCK
+    """The back end of sets whose cliques name none; filled in when a set is created."""
+
+    @field_validator("profiles", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        # An environment variable is one text.
+        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _known(self) -> "Schedulers":
+        unknown = [name for name in self.profiles if name not in names.SCHEDULERS]
+        if unknown:
+            raise ValueError(f"profiles: {', '.join(unknown)} unknown; known are {', '.join(names.SCHEDULERS)}")
+        if names.SCHEDULER_STOCK not in self.profiles:
+            self.profiles = [names.SCHEDULER_STOCK, *self.profiles]
+        if self.default not in self.profiles:
+            raise ValueError(f"default: {self.default} is not among the profiles {', '.join(self.profiles)}")
+        return self
+
+
 class Settings(_Part):
     """Everything. `namespace` is our own."""
 
@@ -78,6 +106,7 @@ class Settings(_Part):
     """Make ComputeDomains of NVIDIA's DRA driver for sets that ask for multi-node NVLink; refuse them otherwise."""
     webhook: Webhook = Field(default_factory=Webhook)
     reconcile: Reconcile = Field(default_factory=Reconcile)
+    schedulers: Schedulers = Field(default_factory=Schedulers)
 
 
 def load(path: Path | None, environment: Mapping[str, str] | None = None) -> Settings:

@@ -95,3 +95,38 @@ def test_domains_may_be_made_only_where_the_feature_is_on_and_let_go_everywhere(
     assert verbs["resourceclaimtemplates"] == ["get", "list", "watch"]
     config = next(obj for obj in objects if obj["kind"] == "ConfigMap" and "settings.yaml" in obj["data"])
     assert f"auto_mnnvl: {str(on).lower()}" in config["data"]["settings.yaml"]
+
+
+def rules_of(*profiles: str) -> set[tuple[str, str]]:
+    """Return (group, resource) of every rule that the ClusterRole has with these back ends enabled."""
+    everything = template(f"schedulers.profiles={{{','.join(profiles)}}}")
+    found = [obj for obj in everything if obj["kind"] == "ClusterRole"]
+    return {(g, r) for obj in found for rule in obj["rules"] for g in rule["apiGroups"] for r in rule["resources"]}
+
+
+@pytest.mark.parametrize(
+    ("profile", "want"),
+    [
+        (
+            "kai-scheduler",
+            {
+                ("scheduling.run.ai", "podgroups"),
+                ("scheduling.run.ai", "queues"),
+                ("kai.scheduler", "topologies"),
+                ("grove.io", "clustertopologybindings/finalizers"),
+                ("scheduler.grove.io", "podgangs/finalizers"),
+            },
+        ),
+        (
+            "volcano",
+            {
+                ("scheduling.volcano.sh", "podgroups"),
+                ("scheduling.volcano.sh", "queues"),
+                ("scheduler.grove.io", "podgangs/finalizers"),
+            },
+        ),
+        ("podgroup", {("scheduling.k8s.io", "podgroups"), ("scheduler.grove.io", "podgangs/finalizers")}),
+    ],
+)
+def test_a_back_end_brings_its_own_rights_and_no_others(profile: str, want: set[tuple[str, str]]) -> None:
+    assert rules_of("default-scheduler", profile) - rules_of("default-scheduler") == want

@@ -40,6 +40,10 @@ class Options:
     controllers: bool = True
     kubelets: bool = True
     hpa_sync_seconds: int = 2
+    gates: str = ""
+    """Feature gates of API server, controller manager and scheduler, as `--feature-gates` takes them."""
+    apis: str = ""
+    """API versions that are off by default, as `--runtime-config` takes them."""
 
 
 class ControlPlane:
@@ -146,7 +150,8 @@ class ControlPlane:
             "--cert-dir", str(self.dir), "--token-auth-file", str(tokens), "--authorization-mode", "RBAC,Node",
             "--service-account-key-file", str(self._private), "--service-account-signing-key-file", str(self._private),
             "--service-account-issuer", "https://kubernetes.default.svc", "--service-cluster-ip-range", "10.0.0.0/24",
-            "--watch-cache=true", "--v", "0",
+            "--watch-cache=true", "--v", "0", *self._gates(),
+            *(("--runtime-config", self.options.apis) if self.options.apis else ()),
         )  # fmt: skip
         self.kubeconfig.write_text(json.dumps(_kubeconfig(self.url, str(self.ca_file), self.token)))
         self._wait_ready()
@@ -163,7 +168,7 @@ class ControlPlane:
                 "--horizontal-pod-autoscaler-downscale-stabilization", "1s",
                 "--horizontal-pod-autoscaler-cpu-initialization-period", "1s",
                 "--horizontal-pod-autoscaler-initial-readiness-delay", "1s",
-                "--kube-api-qps", "500", "--kube-api-burst", "1000",
+                "--kube-api-qps", "500", "--kube-api-burst", "1000", *self._gates(),
             )  # fmt: skip
         if self.options.scheduler:
             config = self.dir / "scheduler.yaml"
@@ -181,7 +186,7 @@ class ControlPlane:
                     }
                 )
             )
-            self._spawn("kube-scheduler", "--config", str(config), "--secure-port", "0")
+            self._spawn("kube-scheduler", "--config", str(config), "--secure-port", "0", *self._gates())
         if self.options.kubelets:
             self._spawn(
                 "kwok",
@@ -190,6 +195,9 @@ class ControlPlane:
             )  # fmt: skip
         if self.options.controllers:
             self._wait_for("the default service account", "/api/v1/namespaces/default/serviceaccounts/default")
+
+    def _gates(self) -> tuple[str, ...]:
+        return ("--feature-gates", self.options.gates) if self.options.gates else ()
 
     def _spawn(self, name: str, *arguments: str) -> None:
         path = binaries.ensure(name)

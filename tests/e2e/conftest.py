@@ -26,6 +26,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 TARGETS = [pytest.param("embedded", marks=pytest.mark.embedded), pytest.param("real", marks=pytest.mark.real)]
+PROFILES = ("default-scheduler", "kai-scheduler", "volcano", "podgroup")
+SCHEDULERS = f"schedulers.profiles={{{','.join(PROFILES)}}}"
+"""Every back end is enabled, and nothing of any is installed until a scenario does it."""
 
 
 @pytest.fixture(scope="session", params=TARGETS)
@@ -34,14 +37,15 @@ def installed(request: pytest.FixtureRequest) -> Iterator[tuple[Any, Installatio
     with ExitStack() as stack:
         if request.param == "embedded":
             cluster: Any = stack.enter_context(EmbeddedCluster())
-            yield cluster, stack.enter_context(Installation(cluster))
+            settings = {"GROVEKEEPER_SCHEDULERS__PROFILES": ",".join(PROFILES)}
+            yield cluster, stack.enter_context(Installation(cluster, settings))
             return
         from tests.controlplane.initgates import InitGates
         from tests.controlplane.plane import ControlPlane
 
         plane = stack.enter_context(ControlPlane())
         stack.enter_context(InitGates(plane))
-        yield plane, stack.enter_context(Installation(plane, rendered=rendered()))
+        yield plane, stack.enter_context(Installation(plane, rendered=rendered(SCHEDULERS)))
 
 
 def rendered(*values: str) -> list[dict[str, Any]]:

@@ -23,11 +23,7 @@ GROUPS = {
 }
 """Grove does not number the Auto-MNNVL suites; the numbers here follow their order."""
 _NUMBER = re.compile(r"(?:^|_)(gs|gt|so|ru|od|tas|cm|rs|mnnvl)(\d+)(?=_)")
-REASONS = {
-    "TAS1": "needs KAI's Topology objects, which Grovekeeper does not make yet",
-    "TAS18": "needs KAI's Topology objects, which Grovekeeper does not make yet",
-    "TAS19": "needs KAI's Topology objects, which Grovekeeper does not make yet",
-}
+REASONS: dict[str, str] = {}
 
 
 def found() -> dict[str, str]:

@@ -77,3 +77,19 @@ volumes:
     secret: {secretName: {{ . }}}
   {{- end }}
 {{- end }}
+
+{{- /* Service accounts of other schedulers, in the namespaces that their charts use: they annotate the pods. */ -}}
+{{- define "grovekeeper.schedulerUsers" -}}
+{{- $users := list -}}
+{{- if has "kai-scheduler" .Values.schedulers.profiles -}}
+{{- range list "pod-grouper" "binder" "scheduler" -}}
+{{- $users = append $users (printf "system:serviceaccount:kai-scheduler:%s" .) -}}
+{{- end -}}
+{{- end -}}
+{{- if has "volcano" .Values.schedulers.profiles -}}
+{{- range list "volcano-scheduler" "volcano-controllers" -}}
+{{- $users = append $users (printf "system:serviceaccount:volcano-system:%s" .) -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $users -}}
+{{- end -}}

@@ -15,6 +15,7 @@ from grovekeeper.api.validate import (
     groups,
     naming,
     nvlink,
+    schedulers,
     sharing,
     startup,
     strategy,
@@ -67,7 +68,8 @@ def _judged(
     naming.check(found, new, listed, group_list)
     topology.check_constraints(found, template, context, created=old is None and not stored)
     sharing.check(found, template)
-    unsupported.check(found, new, context)
+    unsupported.check(found, new)
+    schedulers.check(found, new, old, context)
     nvlink.check(found, new, context, created=old is None)
     if old is not None:
         update.check(found, new, old)

@@ -55,6 +55,6 @@ def check_annotations(found: verdict.Verdict, path: str, annotations: Mapping[st
 
 def _is_key(key: str) -> bool:
     prefix, slash, name = key.rpartition("/")
-    if slash and not (len(prefix) <= 253 and all(is_label(part) for part in prefix.split("."))):
+    if slash and not is_subdomain(prefix):
         return False
     return len(name) <= 63 and bool(_QUALIFIED.match(name))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from grovekeeper.api import raw
+from grovekeeper.api import names, raw
 from grovekeeper.api.validate import verdict
 
 _T = "spec.template"
@@ -149,8 +149,8 @@ def check_binding(obj: raw.Object, context: verdict.Context) -> verdict.Verdict:
         if scheduler in known:
             found.fault(path, "Duplicate", "one binding per scheduler", scheduler)
         known.add(scheduler)
-        if scheduler != "kai-scheduler":
-            found.fault(path, "Invalid", "only kai-scheduler has topology objects of its own", scheduler)
+        if scheduler != names.SCHEDULER_KAI:
+            found.fault(path, "Invalid", f"only {names.SCHEDULER_KAI} has topology objects of its own", scheduler)
         elif scheduler not in context.schedulers:
             found.fault(path, "Invalid", f"not enabled; enabled are {', '.join(context.schedulers)}", scheduler)
     return found

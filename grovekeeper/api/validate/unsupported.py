@@ -6,27 +6,14 @@ from grovekeeper.api import raw
 from grovekeeper.api.validate import verdict
 
 
-def check(found: verdict.Verdict, obj: raw.Object, context: verdict.Context) -> None:
+def check(found: verdict.Verdict, obj: raw.Object) -> None:
     """Add a fault for everything asked for that would silently not happen."""
-    for path, text, value in _asked(obj, context):
+    for path, text, value in _asked(obj):
         found.fault(path, "NotSupportedYet", text, value)
 
 
-def _asked(obj: raw.Object, context: verdict.Context) -> Iterator[tuple[str, str, raw.Json]]:
+def _asked(obj: raw.Object) -> Iterator[tuple[str, str, raw.Json]]:
     spec = obj.get("spec") or {}
     template = spec.get("template") or {}
     if template.get("schedulingPolicyConfig"):
         yield "spec.template.schedulingPolicyConfig", "remove it; use topologyConstraint.pack on groups", None
-    yield from _levels(template, context)
-
-
-def _levels(template: raw.Object, context: verdict.Context) -> Iterator[tuple[str, str, raw.Json]]:
-    levels = [("spec.template", template)]
-    levels += [(f"spec.template.cliques[{i}]", c) for i, c in enumerate(template.get("cliques") or ())]
-    groups = template.get("podCliqueScalingGroups") or ()
-    levels += [(f"spec.template.podCliqueScalingGroups[{i}]", g) for i, g in enumerate(groups)]
-    for path, level in levels:
-        scheduler = ((level.get("spec") or {}).get("podSpec") or {}).get("schedulerName")
-        if scheduler and scheduler not in context.schedulers:
-            text = f"use one of {', '.join(context.schedulers)} or leave it out"
-            yield f"{path}.spec.podSpec.schedulerName", text, scheduler

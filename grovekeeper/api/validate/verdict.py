@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from grovekeeper.api import errors as faults
+from grovekeeper.api import names
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +13,7 @@ class Context:
 
     topologies: Mapping[str, tuple[str, ...]] | None = None
     """ClusterTopologyBinding name to its domains, broadest first; None where unknown."""
-    schedulers: tuple[str, ...] = ("default-scheduler",)
+    schedulers: tuple[str, ...] = names.SCHEDULERS
     """Enabled scheduler back ends."""
     no_nvlink: str | None = None
     """Why no set may ask for multi-node NVLink, with the next step; None where it may, or where that is not known."""
