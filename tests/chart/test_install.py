@@ -3,16 +3,19 @@
 import subprocess
 import urllib.error
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from grovekeeper.embedded.installation import wait_for
 from tests.controlplane import binaries
 from tests.controlplane.plane import ControlPlane, Options
 
 CHART = Path(__file__).parents[2] / "charts" / "grovekeeper"
 SPACE = "grovekeeper-system"
 DEPLOYMENTS = f"/apis/apps/v1/namespaces/{SPACE}/deployments"
+BUDGETS = f"/apis/policy/v1/namespaces/{SPACE}/poddisruptionbudgets"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
@@ -35,22 +38,39 @@ def there(plane: ControlPlane, path: str) -> list[str]:
     return sorted(entry["metadata"]["name"] for entry in plane.request("GET", path)["items"])  # type: ignore[attr-defined]
 
 
+@contextmanager
+def release(plane: ControlPlane, name: str, *options: str) -> Iterator[None]:
+    """A release of the chart; nothing in its namespace is left of it."""
+    helm(plane, "install", name, str(CHART), "--create-namespace", *options)
+    try:
+        yield
+    finally:
+        helm(plane, "uninstall", name)
+        wait_for(lambda: not there(plane, DEPLOYMENTS) and not there(plane, BUDGETS), "the release to go")
+
+
 def test_the_chart_is_installed_upgraded_and_removed(plane: ControlPlane) -> None:
-    helm(plane, "install", "grovekeeper", str(CHART), "--create-namespace")
-    parts = [f"grovekeeper-{part}" for part in ("dispatcher", "redis", "webhook", "worker")]
-    assert there(plane, DEPLOYMENTS) == parts
-    kinds = [name for name in there(plane, CRDS) if name.endswith("grove.io")]
-    assert {"podgangsets.grove.io", "podcliquesets.grove.io", "podgangs.scheduler.grove.io"} <= {*kinds}
-    helm(plane, "upgrade", "grovekeeper", str(CHART), "--set", "redis.url=redis://redis.example.com:6379/0")
-    assert there(plane, DEPLOYMENTS) == [name for name in parts if name != "grovekeeper-redis"]
-    helm(plane, "uninstall", "grovekeeper", "--wait=false")
-    assert there(plane, DEPLOYMENTS) == []
+    with release(plane, "grovekeeper"):
+        parts = [f"grovekeeper-{part}" for part in ("dispatcher", "redis", "webhook", "worker")]
+        assert there(plane, DEPLOYMENTS) == parts
+        kinds = ours(plane)
+        assert {"podgangsets.grove.io", "podcliquesets.grove.io", "podgangs.scheduler.grove.io"} <= {*kinds}
+        helm(plane, "upgrade", "grovekeeper", str(CHART), "--set", "redis.url=redis://redis.example.com:6379/0")
+        assert there(plane, DEPLOYMENTS) == [name for name in parts if name != "grovekeeper-redis"]
     # Sets outlive the release: helm leaves CRDs alone.
-    assert [name for name in there(plane, CRDS) if name.endswith("grove.io")] == kinds
+    assert ours(plane) == kinds
+
+
+def ours(plane: ControlPlane) -> list[str]:
+    return [name for name in there(plane, CRDS) if name.endswith("grove.io")]
 
 
 def test_the_service_account_may_do_its_work_and_no_more(plane: ControlPlane) -> None:
-    helm(plane, "install", "again", str(CHART), "--create-namespace", "--set", "redis.url=redis://r:6379")
+    with release(plane, "again", "--set", "redis.url=redis://r:6379"):
+        review_rights(plane)
+
+
+def review_rights(plane: ControlPlane) -> None:
     user = f"system:serviceaccount:{SPACE}:grovekeeper"
     allowed = [("create", "", "pods"), ("patch", "grove.io", "podcliques/status"), ("create", "", "pods/eviction")]
     refused = [
