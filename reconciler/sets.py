@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Sequence
 
-from grovekeeper.api import raw
+from grovekeeper.api import conditions, raw
 from grovekeeper.expand import model, plan, shared, status
 from grovekeeper.kube import errors, resources
 from grovekeeper.reconciler import (
@@ -70,12 +70,13 @@ async def _share(ctx: Context, w: model.Workload) -> None:
 
 
 async def _ensure_token(ctx: Context, w: model.Workload, desired: raw.Object) -> None:
-    """Create the token Secret, and every ten minutes again where somebody may have deleted it.
+    """Create the token Secret, and every ten minutes again while the set is not ready: somebody may have deleted it.
 
     We may create Secrets and neither read nor list them: one that is there already is taken to be the right one.
     """
     now = ctx.clock.now().timestamp()
-    if now - ctx.tokens.get(w.uid, 0.0) < _TOKEN_SECONDS:
+    known = ctx.tokens.get(w.uid)
+    if known is not None and (now - known < _TOKEN_SECONDS or conditions.is_true(w.raw, "Ready")):
         return
     with contextlib.suppress(errors.AlreadyExists):
         await ctx.client.create(resources.SECRETS, desired)

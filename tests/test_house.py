@@ -52,3 +52,14 @@ def test_every_verb_is_in_the_readme_or_the_docs() -> None:
 
     text = "".join(path.read_text() for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
     assert [verb for verb in main.VERBS if f"grovekeeper {verb}" not in text and f"make {verb}" not in text] == []
+
+
+def test_every_test_that_the_compatibility_page_names_exists() -> None:
+    known = {
+        f"{path.stem}::{node.name}"
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    named = re.findall(r"`(test_\w+::test_\w+)`", scenarios.PAGE.read_text())
+    assert [name for name in named if name not in known] == []

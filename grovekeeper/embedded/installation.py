@@ -176,7 +176,11 @@ class Installation:
 
     def add_worker(self) -> str:
         """Start one more worker and return its name."""
-        name = f"worker-{sum(1 for known in self.components if known.startswith('worker-'))}"
+        return self.add("worker")
+
+    def add(self, kind: str) -> str:
+        """Start one more component of a kind (webhook, dispatcher, worker) and return its name."""
+        name = f"{kind}-{sum(1 for known in self.components if known.partition('-')[0] == kind)}"
         self._start(name).wait_ready()
         return name
 

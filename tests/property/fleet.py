@@ -153,11 +153,13 @@ class Fleet:
         more: dict[str, Any],
     ) -> None:
         if resource is resources.PODS and verb == "create" and not more.get("dry_run"):
-            self._check_created(rest[0])
+            self._check_created(process, rest[0])
         if resource is resources.PODS and verb == "patch" and more["type"] == "json":
             self._check_released(process, rest[0], rest[1], rest[2])
 
-    def _check_created(self, pod: raw.Object) -> None:
+    def _check_created(self, process: processes.Process, pod: raw.Object) -> None:
+        if process.feeds["pods"].behind():
+            return  # it is surplus, gated, and gone as soon as somebody sees both: `_check_released` holds that
         key = pod["metadata"]["namespace"], pod["metadata"]["name"]
         if key in self.server.of("pods"):
             return

@@ -20,9 +20,11 @@ GROUPS = {
     "CM": ("Certificates", range(1, 2)),
     "RS": ("Resource sharing", range(1, 2)),
     "MNNVL": ("Multi-node NVLink", range(1, 12)),
+    "CASCADE": ("Cascade delete", range(1, 2)),
+    "UPGRADE": ("Operator upgrade", range(1, 2)),
 }
-"""Grove does not number the Auto-MNNVL suites; the numbers here follow their order."""
-_NUMBER = re.compile(r"(?:^|_)(gs|gt|so|ru|od|tas|cm|rs|mnnvl)(\d+)(?=_)")
+"""Grove does not number the Auto-MNNVL suites, the cascade and the upgrade; the numbers here follow their order."""
+_NUMBER = re.compile(r"(?:^|_)(gs|gt|so|ru|od|tas|cm|rs|mnnvl|cascade|upgrade)(\d+)(?=_)")
 REASONS: dict[str, str] = {}
 
 
