@@ -42,12 +42,14 @@ def fill(
     *,
     used: Ints | None = None,
     whole: Sequence[Mask] = (),
+    nodes_from: int | None = None,
 ) -> list[tuple[int, int]] | None:
     """Return (row, pods) so that `count` pods are placed on `rows`, or None where they do not fit.
 
     `levels` are the domain numbers per row of the levels inside, broadest first. `used` is the rows that the gang has
     taken already: another pod in their domains costs no further domain. `whole` marks for each level, and for nodes,
-    the rows in a domain with nothing on it.
+    the rows in a domain with nothing on it. From level `nodes_from` on domains are single nodes: choosing among them
+    is choosing nodes.
     """
     if count == 0:
         return []
@@ -55,7 +57,7 @@ def fill(
     if int(capacity[rows].sum()) < count:
         return None
     whole = whole or [np.zeros(len(capacity), dtype=np.bool_)] * (len(levels) + 1)
-    for number, ids in enumerate(levels):
+    for number, ids in enumerate(levels[:nodes_from]):
         below = levels[number + 1] if number + 1 < len(levels) else None
         rows = _narrowed(capacity, rows, count, ids, below, used, whole[number])
     return _on_nodes(capacity, rows, count, used, whole[-1])

@@ -141,8 +141,12 @@ def _parts(
     # A host port that only a later shape asks for is a column that the vectors before it lack.
     width = max((len(part.vector) for part in result), default=0)
     for part in result:
-        part.vector = np.pad(part.vector, (0, width - len(part.vector)))
+        part.vector = _widened(part.vector, width)
     return result
+
+
+def _widened(vector: Ints, width: int) -> Ints:
+    return vector if len(vector) == width else np.pad(vector, (0, width - len(vector)))
 
 
 def _alike(pods: Sequence[request.PodAsk], need: int) -> list[tuple[list[request.PodAsk], int]]:
@@ -177,7 +181,7 @@ def _bind(parts: list[Part], gang: request.GangAsk, snapshot: Snapshot) -> None:
     asks = [(part.shape.spec, affinity.Peer(gang.namespace, part.pods[0].labels)) for part in parts]
     for part, (bonds, ignored) in zip(parts, affinity.bonds(snapshot, asks), strict=True):
         part.position = next(i for i, each in enumerate(parts) if each is part)
-        part.vector = np.pad(part.vector, (0, width - len(part.vector)))
+        part.vector = _widened(part.vector, width)
         part.bonds = bonds
         open_ = affinity.allowed(snapshot, part.shape.spec, asks[part.position][1], ignored)
         if open_ is not None:

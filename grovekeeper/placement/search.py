@@ -31,6 +31,7 @@ class Search:
         self.ids = [snapshot.domains(key)[0] for key in self.levels]
         self.wide = [level for level in range(len(self.ids)) if self._holds_several(level)]
         """Levels whose domains have more than one node on average: where one is a node, it is a host, not a level."""
+        self.nodes_from = next((level for level in range(len(self.ids)) if self._are_nodes(level)), None)
         self.whole = _whole(snapshot, self.ids)
         """By level, and by row in the end: which rows are in a domain with nothing on it."""
         self.chosen: dict[int, Spots] = {}
@@ -61,6 +62,10 @@ class Search:
     def _holds_several(self, level: int) -> bool:
         ids = self.ids[level]
         return (int(ids.max(initial=-1)) + 1) * 2 <= int((ids >= 0).sum())
+
+    def _are_nodes(self, level: int) -> bool:
+        ids = self.ids[level]
+        return int(ids.max(initial=-1)) + 1 == len(self.snapshot)
 
     def narrowings(self, unit: parts.Unit, *, wide: bool = False) -> list[str | None]:
         """Return the levels to try, narrowest wish first, the required one (or None: anywhere) last.
@@ -120,7 +125,15 @@ class Search:
     def fill(self, part: parts.Part, rows: Ints, count: int) -> Spots | None:
         """Choose nodes among `rows` for so many pods of a part, and charge them; None where they do not fit."""
         self.tries -= 1
-        found = pack.fill(self.capacity(part, rows), rows, count, self.ids, used=self.taken(), whole=self.whole)
+        found = pack.fill(
+            self.capacity(part, rows),
+            rows,
+            count,
+            self.ids,
+            used=self.taken(),
+            whole=self.whole,
+            nodes_from=self.nodes_from,
+        )
         self.charge(part, found or [])
         return found
 
@@ -273,7 +286,12 @@ def _even(search: Search, unit: parts.Unit, part: parts.Part, rows: Ints, count:
     result: Spots = []
     shares = spreading.shares(search.snapshot, unit.pods_spread, there + search.rows_of(unit), open_, capacity, count)
     for cell, share in shares:
-        found = pack.fill(capacity, cell, share, search.ids, used=search.taken(), whole=search.whole) or []
+        found = (
+            pack.fill(
+                capacity, cell, share, search.ids, used=search.taken(), whole=search.whole, nodes_from=search.nodes_from
+            )
+            or []
+        )
         search.charge(part, found)
         result += found
     return result
