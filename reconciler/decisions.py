@@ -4,7 +4,7 @@ Pure: no clock, no calls. The shell around it is `gang`.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from grovekeeper.api import conditions, names, raw
 from grovekeeper.expand import groups, naming, plan
@@ -106,6 +106,20 @@ def refused_nodes(pods: Iterable[raw.Object]) -> set[str]:
         verdict = conditions.find((pod.get("status") or {}).get("conditions"), "PodScheduled")
         if node is not None and verdict is not None and verdict["status"] == "False":
             found.add(node)
+    return found
+
+
+def raced(loose: Iterable[raw.Object], has_room: Callable[[raw.Object, str], bool]) -> list[raw.Object]:
+    """Return the pods that the scheduler has refused since somebody else took their room, which it does not clear.
+
+    A refusal without a reason in the snapshot (a volume, a port) may pass: those pods get the whole patience.
+    """
+    found = []
+    for pod in loose:
+        node = pins.pinned_to(pod)
+        clearing = (pod.get("status") or {}).get("nominatedNodeName")
+        if node is not None and not clearing and refused_nodes([pod]) and not has_room(pod["spec"], node):
+            found.append(pod)
     return found
 
 

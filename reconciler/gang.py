@@ -45,6 +45,7 @@ _REFUSED_SECONDS = 300.0
 """For how long a gang keeps away from a node that the scheduler refused to it after we had chosen it."""
 _BUSY_SECONDS = 0.1
 _TURN_SECONDS = 0.5
+_LOOK_SECONDS = 1.0
 _PAUSE = 4.0
 """Between two rounds of all that wait lies so many times what the first of them took: the rest goes on in between."""
 
@@ -519,15 +520,20 @@ class Owner:
             return None
         now = self.ctx.clock.monotonic()
         left = min(patience - (now - self.sent.setdefault(pod["metadata"]["uid"], now)) for pod in loose)
-        if left > 0:
-            return left + 0.1
+        raced = decisions.raced(loose, self.room.holds)
+        refused = decisions.refused_nodes(loose)
+        if left > 0 and not raced:
+            # Who took the room of a pod that was refused may be seen only a moment after the refusal.
+            return min(left + 0.1, _LOOK_SECONDS) if refused else left + 0.1
         live = self.ctx.stores.gangs.get(found.w.namespace, found.gang.name) or {}
         was_whole = key in self._whole or gangstatus.was_whole(live.get("status") or {})
         doomed = decisions.doomed(found.pods, was_whole=was_whole)
-        avoid = dict.fromkeys(decisions.refused_nodes(loose), now + _REFUSED_SECONDS)
+        # A node that is full is seen to be full; the others say no for a reason that the snapshot does not know.
+        avoid = dict.fromkeys(refused - decisions.refused_nodes(raced), now + _REFUSED_SECONDS)
         if avoid:
             self.refused.setdefault(key, {}).update(avoid)
-        text = f"{found.gang.name}: {len(loose)} pods were not bound in {patience:.0f} s; {len(doomed)} are replaced"
+        why = f"{len(raced)} pods lost their room to others" if raced else f"{len(loose)} pods were not bound"
+        text = f"{found.gang.name}: {why}, after {patience - left:.0f} s; {len(doomed)} are replaced"
         self.ctx.events.warning(found.w.raw, "GangUnbound", text, self.ctx.clock.stamp())
         for pod in doomed:
             self.room.forget(pod["metadata"]["uid"])

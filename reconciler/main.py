@@ -35,7 +35,8 @@ class Process:
         # A pool of connections each: a lease that is renewed, and a gang that is placed, never wait behind the
         # thousand pods that are being created at the moment.
         self.leases = HttpClient(given, name)
-        self.placing = HttpClient(given, name)
+        self.placement = self.election("grovekeeper-placement")
+        self.placing = HttpClient(given, name, self.placement.holds)
         self.redis = Redis.from_url(configuration.redis_url(settings), socket_timeout=10)
         self.informers = {
             plural: informer.Informer(
@@ -202,8 +203,7 @@ class _Worker:
             ctx, ctx.placement, redis, self._owner.reconcile, lambda: self._leading and not self.stopping
         )
         if worker.PLACE in self._queues:
-            election = self._process.election("grovekeeper-placement")
-            job = asyncio.create_task(election.run(self._lead))
+            job = asyncio.create_task(self._process.placement.run(self._lead))
             job.add_done_callback(_end_with)
             self._jobs.append(job)
 

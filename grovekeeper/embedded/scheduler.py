@@ -87,6 +87,8 @@ class Scheduler:
             known = [c for c in (pod.get("status") or {}).get("conditions") or () if c["type"] == "PodScheduled"]
             if not known or known[0].get("reason") != "Unschedulable":
                 status = {**(pod.get("status") or {}), "conditions": [{**condition, "lastTransitionTime": self._now()}]}
+                # As the stock scheduler does: a nomination ends with the first attempt that fails.
+                status.pop("nominatedNodeName", None)
                 self._storage.put(_PODS, {**pod, "status": status})
             return
         self._claims.reserve(pod)

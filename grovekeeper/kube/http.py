@@ -5,7 +5,7 @@ import os
 import random
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -104,8 +104,12 @@ def _why(error: BaseException) -> str:
 class HttpClient:
     """grovekeeper.kube.client.Client over HTTP/1.1 with keep-alive."""
 
-    def __init__(self, given: Credentials, component: str = "client") -> None:
+    def __init__(
+        self, given: Credentials, component: str = "client", may_write: Callable[[], bool] = lambda: True
+    ) -> None:
         self._given = given
+        self._may_write = may_write
+        """Asked at the last moment before each write: no once this process no longer holds what it writes under."""
         self._component = component
         self._session: aiohttp.ClientSession | None = None
         self._turns = asyncio.Semaphore(_CALLS_AT_ONCE)
@@ -323,13 +327,15 @@ class HttpClient:
         try:
             session = await self._open()
             url = self._given.url + path
-            async with (
-                self._turns,
-                session.request(method, url, params=query, data=data, headers=headers, timeout=_TIMEOUT) as answer,
-            ):
-                received = await answer.read()
-                if answer.status >= 400:
-                    raise errors.from_response(what, answer.status, received, answer.headers.get("Retry-After"))
+            async with self._turns:
+                if method != "GET" and not self._may_write():
+                    raise errors.Conflict(f"{what}: not written, since another process may hold the Lease by now")
+                async with session.request(
+                    method, url, params=query, data=data, headers=headers, timeout=_TIMEOUT
+                ) as answer:
+                    received = await answer.read()
+                    if answer.status >= 400:
+                        raise errors.from_response(what, answer.status, received, answer.headers.get("Retry-After"))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise errors.Unavailable(f"{what}: no answer from {self._given.url} ({_why(error)}): {_REACH}") from error
         loaded: raw.Object = orjson.loads(received) if received else {}

@@ -30,6 +30,14 @@ class Election:
         self._deadline = duration / 1.5
         self._seen: tuple[str, float] = ("", 0.0)
         self.leading = False
+        self._renewed = 0.0
+
+    def holds(self) -> bool:
+        """Return whether nobody else can hold the Lease yet: asked before each write of the holder.
+
+        A process that was stopped and goes on notices by the clock, before its next renewal tells it.
+        """
+        return self.leading and monotonic() - self._renewed < self._deadline
 
     async def run(self, lead: Callable[[], Awaitable[None]]) -> None:
         """Stand for election until cancelled; run `lead` when elected, cancel it when the Lease is lost."""
@@ -52,24 +60,25 @@ class Election:
             await asyncio.sleep(self._retry)
 
     async def _hold(self, task: asyncio.Future[None]) -> None:
-        renewed = monotonic()
         while True:
             done, _ = await asyncio.wait([task], timeout=self._retry)
             if done:
                 task.result()
                 return
-            if await self._try():
-                renewed = monotonic()
-            elif monotonic() - renewed > self._deadline:
+            if not await self._try() and monotonic() - self._renewed > self._deadline:
                 _LOG.warning("lost lease %s/%s", self._namespace, self._name)
                 return
 
     async def _try(self) -> bool:
+        begin = monotonic()
         try:
-            return await self._update()
+            held = await self._update()
         except errors.KubeError as error:
             _LOG.warning("lease %s/%s: %s", self._namespace, self._name, error)
             return False
+        if held:
+            self._renewed = begin
+        return held
 
     async def _update(self) -> bool:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,11 +1,12 @@
 """What goes wrong around a gang: processes that end, webhooks that are away, nodes that are lost. On both targets."""
 
 import re
+import signal
 import urllib.request
 
 import pytest
 
-from tests.e2e.world import MERGE, World, changed, is_updated, refused, uids
+from tests.e2e.world import MERGE, Object, World, changed, is_ready, is_updated, refused, uids
 
 
 @pytest.mark.slow
@@ -37,6 +38,60 @@ def test_another_worker_takes_over_when_the_placement_owner_dies(world: World) -
         world.installation.components["worker-0"].start()
         world.installation.components["worker-0"].wait_ready()
         world.installation.remove(second)
+
+
+def test_a_rival_that_takes_the_chosen_room_before_the_binding_is_noticed_at_once(world: World) -> None:
+    """A gate of somebody else keeps one member unbound between our decision and its binding."""
+    world.add_nodes(4)
+    gated = world.clique("pc-b", 1)
+    gated["spec"]["podSpec"]["schedulingGates"] = [{"name": "example.com/later"}]
+    obj = world.set([world.clique("pc-a", 1), gated])
+    obj["metadata"]["annotations"] = {"grove.io/disable-managed-resource-protection": "true"}
+    world.apply(obj)
+    world.wait(lambda: [p for p in world.pods("pc-b") if pinned(p)], "the gang to be released")
+    member = world.pods("pc-b")[0]
+    node = pinned(member)
+    container = {"name": "c", "image": "i", "resources": {"requests": {"memory": "80Mi"}}}
+    rival = {"metadata": {"name": "rival"}, "spec": {"containers": [container], "nodeName": node}}
+    pods = world.path("pods", group="/api/v1")
+    world.post(pods, {"apiVersion": "v1", "kind": "Pod", **rival})
+    world.request("PATCH", f"{pods}/{member['metadata']['name']}", [OPEN], "application/json-patch+json")
+
+    def moved() -> bool:
+        for pod in others(world, "pc-b", member):
+            if pinned(pod) and pod["spec"].get("schedulingGates"):
+                world.request("PATCH", f"{pods}/{pod['metadata']['name']}", [OPEN], "application/json-patch+json")
+        alive = [p for p in world.pods() if is_ready(p)]
+        return len(alive) == 2 and node not in {p["spec"]["nodeName"] for p in alive}
+
+    # Less than the bind timeout of 30 s, after which whatever is not bound is taken back.
+    world.wait(moved, "the gang to run beside the rival", 20)
+    world.request("DELETE", f"{pods}/rival", {"gracePeriodSeconds": 0})
+
+
+@pytest.mark.slow
+def test_a_placement_owner_that_was_stopped_and_goes_on_writes_nothing_more(world: World) -> None:
+    """It is stopped for longer than its Lease lasts; the second worker takes over; then the first one goes on."""
+    second = world.installation.add_worker()
+    stale = owner(world)
+    process = world.installation.components[stale].process
+    assert process is not None
+    world.add_nodes(20, cordoned=20)
+    try:
+        world.apply(world.wl1(replicas=2))
+        world.wait(lambda: len(world.pods()) == 20, "all pods")
+        before = placements(world, stale)
+        process.send_signal(signal.SIGSTOP)
+        world.wait(lambda: owner(world) != stale, "another owner", 40)
+        world.uncordon(20)
+        world.wait(lambda: any(p["spec"].get("nodeName") for p in world.pods()), "the new owner to place", 40)
+        process.send_signal(signal.SIGCONT)
+        world.wait_pods(20, 20, 90)
+        assert placements(world, stale) == before
+    finally:
+        process.send_signal(signal.SIGCONT)
+        world.installation.remove(second)
+        world.wait(lambda: owner(world) in world.installation.components, "the first worker to own placement again", 40)
 
 
 def test_an_emptied_redis_loses_nothing(world: World) -> None:
@@ -171,6 +226,38 @@ def test_a_set_at_rest_costs_no_writes(world: World) -> None:
     poke = {"metadata": {"annotations": {"grove.io/reconcile-trigger": "look"}}}
     world.request("PATCH", world.path("podgangsets", "w"), poke, MERGE)
     world.stays(lambda: writes(world) == before, "a full look at a set at rest writes nothing", 4)
+
+
+OPEN = {"op": "remove", "path": "/spec/schedulingGates"}
+LEASE = "/apis/coordination.k8s.io/v1/namespaces/grovekeeper-system/leases/grovekeeper-placement"
+
+
+def pinned(pod: Object) -> str | None:
+    """Return the node that a released pod is pinned to."""
+    affinity = (pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}
+    terms = affinity.get("requiredDuringSchedulingIgnoredDuringExecution", {}).get("nodeSelectorTerms") or ()
+    return next((str(f["values"][0]) for term in terms for f in term.get("matchFields") or ()), None)
+
+
+def others(world: World, clique: str, known: Object) -> list[Object]:
+    return [pod for pod in world.pods(clique) if pod["metadata"]["uid"] != known["metadata"]["uid"]]
+
+
+def owner(world: World) -> str:
+    """Return the name of the component that holds the Lease of placement; nothing while nobody of ours does."""
+    holder = (world.request("GET", LEASE)["spec"].get("holderIdentity") or "").rpartition("-")[2]
+    running = world.installation.components.items()
+    return next((name for name, c in running if c.process is not None and str(c.process.pid) == holder), "")
+
+
+def placements(world: World, name: str) -> float:
+    """Return how many writes to PodGangs and existing pods a process has made."""
+    port = world.installation.components[name].metrics_port
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
+        text = answer.read().decode()
+    found = re.findall(r'^grovekeeper_kube_requests_total\{resource="(\S+)",verb="(\w+)"\} (\S+)$', text, re.M)
+    kinds = ("podgangs", "podgangs/status", "pods", "pods/status")
+    return sum(float(count) for kind, verb, count in found if kind in kinds and verb in ("PATCH", "APPLY"))
 
 
 def writes(world: World) -> float:

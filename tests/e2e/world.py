@@ -91,11 +91,12 @@ class World:
         self.request("PATCH", self.path(plural, name) + "/scale", body, MERGE)
 
     def pods(self, clique: str = "") -> list[Object]:
-        """Return living pods, of one clique by the end of its name where given."""
+        """Return living pods of sets, of one clique by the end of its name where given."""
         found = self.request("GET", self.path("pods", group="/api/v1"))["items"]
         alive = [p for p in found if not p["metadata"].get("deletionTimestamp")]
         alive = [p for p in alive if p.get("status", {}).get("phase") not in ("Failed", "Succeeded")]
-        return [p for p in alive if p["metadata"]["labels"]["grove.io/podclique"].endswith(clique)]
+        named = [(p, (p["metadata"].get("labels") or {}).get("grove.io/podclique")) for p in alive]
+        return [p for p, name in named if name is not None and name.endswith(clique)]
 
     def delete_pod(self, name: str) -> None:
         self.request("DELETE", self.path("pods", name, "/api/v1"), {"gracePeriodSeconds": 0})

@@ -53,6 +53,28 @@ async def test_a_server_that_does_not_answer_is_said_in_words(tmp_path: Path) ->
     assert "ConnectionKey" not in str(caught.value)
 
 
+async def test_who_no_longer_holds_what_he_writes_under_reads_and_does_not_write(tmp_path: Path) -> None:
+    (tmp_path / "config").write_text(REFUSED)
+    held = True
+    client = http.HttpClient(await http.credentials(tmp_path / "config"), may_write=lambda: held)
+    try:
+        with pytest.raises(errors.Unavailable):
+            await client.patch(resources.PODS, "p", "ns", {}, type="merge")
+        held = False
+        with pytest.raises(errors.Unavailable):
+            await client.get(resources.PODS, "p", "ns")
+        for write in (
+            client.patch(resources.PODS, "p", "ns", {}, type="merge"),
+            client.create(resources.PODS, {"metadata": {"name": "p", "namespace": "ns"}}),
+            client.delete(resources.PODS, "p", "ns"),
+            client.evict("p", "ns"),
+        ):
+            with pytest.raises(errors.Conflict, match="another process may hold the Lease"):
+                await write
+    finally:
+        await client.close()
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [

@@ -285,6 +285,44 @@ async def test_a_node_that_the_scheduler_refused_is_not_chosen_again_for_a_while
     assert set(here.released().values()) == {"n0", "n1", "n9"} - {refused}
 
 
+async def test_room_that_was_taken_after_the_release_is_found_at_once_and_the_gang_goes_elsewhere() -> None:
+    here = await up(Placing(1, 1, 1, 1))
+    first = next(p for p in here.ours() if not p["spec"].get("nodeName"))
+    lost = here.released()[first["spec"]["hostname"]]
+    here.api.foreign("rival", node=lost)
+    await unbound(here, {"status": "False", "reason": "Unschedulable"}, seconds=0)
+    await here.settle()
+    assert first["metadata"]["uid"] not in {pod["metadata"]["uid"] for pod in here.ours()}
+    assert len(here.released()) == 2
+    assert lost not in here.released().values()
+    assert here.owner.refused == {}, "the node is full, and not one to keep away from"
+    assert any("lost their room to others" in text for _, reason, text in here.events.said if reason == "GangUnbound")
+
+
+async def test_a_refusal_that_the_scheduler_is_mending_by_preemption_is_waited_for() -> None:
+    here = await up(Placing(1, 1, 1, 1))
+    first = next(p for p in here.ours() if not p["spec"].get("nodeName"))
+    lost = here.released()[first["spec"]["hostname"]]
+    here.api.foreign("rival", node=lost)
+    name = first["metadata"]["name"]
+    nominated = {"status": {"nominatedNodeName": lost}}
+    await here.api.patch(resources.PODS, name, "ns", nominated, type="merge", subresource="status")
+    await unbound(here, {"status": "False", "reason": "Unschedulable"}, seconds=0)
+    assert first["metadata"]["uid"] in {pod["metadata"]["uid"] for pod in here.ours()}
+
+
+async def test_a_pod_that_was_bound_elsewhere_than_it_was_pinned_counts_where_it_is() -> None:
+    here = await up(Placing(1, 1, 1))
+    first = next(p for p in here.ours() if not p["spec"].get("nodeName"))
+    spare = next(f"n{number}" for number in range(3) if f"n{number}" not in here.released().values())
+    left = here.released()[first["spec"]["hostname"]]
+    await here.mark(first, node=spare)
+    await here.bind()
+    await here.apply(pair("late", count=1))
+    await here.settle()
+    assert set(here.released("late-0").values()) == {left}
+
+
 @pytest.mark.parametrize("restarted", [False, True])
 async def test_of_a_gang_that_was_whole_only_the_pods_without_a_node_are_taken_back(restarted: bool) -> None:
     here = await up(Placing(1, 1, 1), pair(count=3))
