@@ -22,7 +22,7 @@ test-fast: $(VENV)/.dev ## Without the real control plane; under a minute
 	@bash tests/tools/run.sh fast
 generate: $(VENV)/.dev ## CRDs and other generated files
 	@$(BIN)/python -m grovekeeper.api.crds charts/grovekeeper/crds
-bench: bench-webhook bench-admission bench-deploy bench-placement bench-update ## All benchmarks
+bench: bench-webhook bench-admission bench-deploy bench-placement bench-update bench-scale ## All benchmarks
 bench-webhook: $(VENV)/.dev ## Admission against a Go webhook, in one run
 	@$(BIN)/python -m tests.bench.webhook
 bench-admission: $(VENV)/.dev ## A burst of 1,000 pods, by the API server's own metrics
@@ -33,6 +33,8 @@ bench-placement: $(VENV)/.dev ## Placement quality and speed against CP-SAT and 
 	@$(BIN)/python -m tests.bench.placement
 bench-update: $(VENV)/.dev ## Every gang of a full cluster updated while others wait, on the real control plane
 	@$(BIN)/python -m tests.bench.update
+bench-scale: $(VENV)/.dev ## 5,000 pods of mixed gangs on 1,000 nodes of the real control plane, before a referee
+	@$(BIN)/python -m tests.bench.scale
 wheel: $(VENV)/.dev ## Build the wheel
 	@$(BIN)/uv build --wheel
-.PHONY: help demo check test test-fast generate bench bench-webhook bench-admission bench-deploy bench-placement bench-update wheel
+.PHONY: help demo check test test-fast generate bench bench-webhook bench-admission bench-deploy bench-placement bench-update bench-scale wheel

@@ -67,7 +67,7 @@ def _ours(
 ) -> tuple[tuple[float, float], dict[str, float], dict[str, float], Counter[tuple[str, str]]]:
     processes = {name: c.process.pid for name, c in installation.components.items() if c.process is not None}
     before = {name: cpu_seconds(pid) for name, pid in processes.items()}
-    counted = _calls(installation)
+    counted = calls(installation)
     clique = {
         "name": "worker",
         "spec": {"roleName": "worker", "replicas": 2, "minAvailable": 2, "podSpec": pod_spec()},
@@ -82,7 +82,7 @@ def _ours(
     plane.request("POST", "/apis/grove.io/v1alpha1/namespaces/default/podgangsets", obj)
     selector = "app.kubernetes.io%2Fpart-of%3Dbench"
     result = watch(plane, selector, replicas * 2, begin, installation)
-    at_ready = _calls(installation) - counted
+    at_ready = calls(installation) - counted
     path = "/apis/grove.io/v1alpha1/namespaces/default/podgangsets/bench"
     available = lambda: plane.request("GET", path)["status"].get("availableReplicas") == replicas  # type: ignore[attr-defined]  # noqa: E731
     until(available, "the set to say that all replicas are available", 60)
@@ -91,13 +91,13 @@ def _ours(
     cpu = {name: cpu_seconds(pid) - before[name] for name, pid in processes.items()}
     memory = {name: peak_mebibytes(pid) for name, pid in processes.items()}
     at_rest = sum(
-        count for (verb, resource), count in (_calls(installation) - counted).items() if _is_write(verb, resource)
+        count for (verb, resource), count in (calls(installation) - counted).items() if is_write(verb, resource)
     )
     print(f"ours: {at_rest / (replicas * 2):.2f} writes per pod at rest, the status of every gang written down")
     return result, cpu, memory, at_ready
 
 
-def _is_write(verb: str, resource: str) -> bool:
+def is_write(verb: str, resource: str) -> bool:
     return verb in _WRITES and resource != "leases"
 
 
@@ -123,7 +123,7 @@ def _judge(
     for (verb, resource), count in sorted(calls.items(), key=lambda entry: -entry[1]):
         if count / pods >= 0.01:
             print(f"  {verb:6} {resource:28} {count / pods:.2f} per pod")
-    writes = sum(count for (verb, resource), count in calls.items() if _is_write(verb, resource))
+    writes = sum(count for (verb, resource), count in calls.items() if is_write(verb, resource))
     measured = {
         "ready_ratio": ours[1] / floor[1],
         "writes_per_pod": writes / pods,
@@ -137,7 +137,7 @@ def _judge(
     return 1 if short else 0
 
 
-def _calls(installation: Installation) -> Counter[tuple[str, str]]:
+def calls(installation: Installation) -> Counter[tuple[str, str]]:
     result: Counter[tuple[str, str]] = Counter()
     for component in installation.components.values():
         with urllib.request.urlopen(f"http://127.0.0.1:{component.metrics_port}/metrics", timeout=10) as answer:

@@ -44,6 +44,8 @@ class Options:
     """Feature gates of API server, controller manager and scheduler, as `--feature-gates` takes them."""
     apis: str = ""
     """API versions that are off by default, as `--runtime-config` takes them."""
+    node_lease_seconds: int = 40
+    """How long a node counts as alive after its last heartbeat; longer where a thousand of them would be the load."""
 
 
 class ControlPlane:
@@ -168,6 +170,7 @@ class ControlPlane:
                 "--horizontal-pod-autoscaler-downscale-stabilization", "1s",
                 "--horizontal-pod-autoscaler-cpu-initialization-period", "1s",
                 "--horizontal-pod-autoscaler-initial-readiness-delay", "1s",
+                "--node-monitor-grace-period", f"{self.options.node_lease_seconds + 10}s",
                 "--kube-api-qps", "500", "--kube-api-burst", "1000", *self._gates(),
             )  # fmt: skip
         if self.options.scheduler:
@@ -188,10 +191,16 @@ class ControlPlane:
             )
             self._spawn("kube-scheduler", "--config", str(config), "--secure-port", "0", *self._gates())
         if self.options.kubelets:
+            options = self.dir / "kwok.yaml"
+            kind = {"apiVersion": "config.kwok.x-k8s.io/v1alpha1", "kind": "KwokConfiguration"}
+            # Given at all, these options lose their defaults (4, 4, 4 and 1).
+            parallel = {"nodePlayStageParallelism": 4, "nodeLeaseParallelism": 4, "podsOnNodeSyncParallelism": 1}
+            options.write_text(json.dumps({**kind, "options": {"podPlayStageParallelism": 64, **parallel}}))
             self._spawn(
                 "kwok",
                 "--kubeconfig", str(self.kubeconfig), "--manage-all-nodes", "--node-ip", "127.0.0.1",
-                "--node-lease-duration-seconds", "40", "--config", str(Path(__file__).parent / "stages.yaml"),
+                "--node-lease-duration-seconds", str(self.options.node_lease_seconds),
+                "--config", str(options), "--config", str(Path(__file__).parent / "stages.yaml"),
             )  # fmt: skip
         if self.options.controllers:
             self._wait_for("the default service account", "/api/v1/namespaces/default/serviceaccounts/default")
@@ -242,8 +251,17 @@ def cpu_seconds(pid: int) -> float:
 
 def peak_mebibytes(pid: int) -> float:
     """Return the highest resident set of a process on Linux, in MiB."""
+    return _mebibytes(pid, "VmHWM:")
+
+
+def resident_mebibytes(pid: int) -> float:
+    """Return the resident set of a process on Linux now, in MiB."""
+    return _mebibytes(pid, "VmRSS:")
+
+
+def _mebibytes(pid: int, field: str) -> float:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
+        if line.startswith(field):
             return int(line.split()[1]) / 1024
     return 0.0
 
