@@ -14,7 +14,7 @@ from time import perf_counter
 from grovekeeper.api import conditions, names, raw
 from grovekeeper.expand import gangs, model, plan
 from grovekeeper.kube import errors, resources
-from grovekeeper.placement import place, preempt, request, reserve, shape, snapshot
+from grovekeeper.placement import place, preempt, request, shape, snapshot
 from grovekeeper.reconciler import (
     asks,
     children,
@@ -30,6 +30,7 @@ from grovekeeper.reconciler import (
     reservations,
     statuses,
     termination,
+    turns,
     view,
 )
 from grovekeeper.reconciler.context import Context, Result
@@ -50,22 +51,13 @@ _PAUSE = 4.0
 """Between two rounds of all that wait lies so many times what the first of them took: the rest goes on in between."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """Room that is kept for a gang that waits."""
-
-    since: float
-    """Seconds of the injected clock."""
-    order: tuple[bool, int, bool, str, str]
-    nodes: frozenset[str]
-
-
 @dataclass(slots=True)
 class Owner:
     """The placement owner's memory; all of it can be rebuilt from the caches."""
 
     ctx: Context
     cached: view.View = field(init=False)
+    _turns: turns.Turns = field(init=False)
     room: snapshot.Snapshot = field(default_factory=snapshot.Snapshot)
     waiting: dict[str, str] = field(default_factory=dict)
     """Key of a gang that does not fit, to the reason."""
@@ -73,8 +65,6 @@ class Owner:
     """UID of a pod whose gate we removed, to the monotonic time of it."""
     refused: dict[str, dict[str, float]] = field(default_factory=dict)
     """Key of a gang, to the nodes that it keeps away from, to the monotonic time until which it does."""
-    _kept: dict[str, "Kept"] = field(default_factory=dict)
-    """Key of a gang that waits, to since when, and to what is kept for it."""
     _clearing: dict[str, preemption.Clearing] = field(default_factory=dict)
     """Key of a gang that preempts, to what it waits for."""
     _refusals: refusals.Refusals = field(default_factory=refusals.Refusals)
@@ -101,6 +91,7 @@ class Owner:
         self.claims = reservations.Reservations(self.ctx, self.room)
         self.cached = view.View(self.ctx, self.room.node_of)
         self._judge = levelstatus.Levels(self.ctx)
+        self._turns = turns.Turns(self.ctx, self.room)
 
     def on_node(self, old: raw.Object | None, new: raw.Object | None) -> None:
         """Keep the snapshot's nodes."""
@@ -186,7 +177,7 @@ class Owner:
         self.waiting.pop(key, None)
         self.refused.pop(key, None)
         self._clearing.pop(key, None)
-        self._kept.pop(key, None)
+        self._turns.forget(key)
         self._whole.discard(key)
         self._refusals.forget(key)
 
@@ -292,7 +283,7 @@ class Owner:
         homes = self.claims.of_pods(gated)
         self._let_go(gated)
         levels = self._levels(w)
-        closed = self._closed(key, found) - {*homes.values()}
+        closed = self._turns.closed(key, found, self.waiting) - {*homes.values()}
         around = self.cached.around(found, decisions.reserved(live), avoid, closed, homes, minimum_only=minimum_only)
         ask = asks.ask(w, gang, found.pods, levels, around)
         doubt = self._refusals.question(key, ask, self._token(found, ask), self.ctx.clock.monotonic())
@@ -306,7 +297,7 @@ class Owner:
             metrics.PLACE_SECONDS.observe(perf_counter() - begin)
             if isinstance(answer, request.Reasons):
                 answer = asks.told(answer, around)
-                self._keep_room(key, found, ask, never=answer.never)
+                self._turns.keep(key, found, ask, never=answer.never)
                 victims = self._victims(found, ask)
         if isinstance(answer, request.Reasons):
             if live is None:
@@ -314,7 +305,7 @@ class Owner:
             if victims is None:
                 self._refusals.note(doubt, answer.summary)
             return await self._give_way(key, found, answer, victims, gated)
-        self._kept.pop(key, None)
+        self._turns.forget(key)
         self._refusals.note(doubt, decisions.left_out(answer) if not answer.nodes else None)
         if answer.nodes:
             await self._decide(found, levels, answer, gated)
@@ -375,24 +366,6 @@ class Owner:
                 await creation.nominate(self.ctx, pod, None)
                 await self.ctx.enqueue(keys.ROOM)
         return answer.summary
-
-    def _closed(self, key: str, found: view.Found) -> frozenset[str]:
-        """Return the nodes that are kept for the first of the gangs that have waited long, if this one is behind it."""
-        others = {text: kept for text, kept in self._kept.items() if kept.nodes and text in self.waiting}
-        if not others or gangstatus.scheduled(found.gang, found.pods):
-            return frozenset()
-        first = min(others, key=lambda text: others[text].order)
-        mine = decisions.order(found.pods, found.gang.base, found.gang.name, has_minimum=False)
-        return others[first].nodes if first != key and others[first].order < mine else frozenset()
-
-    def _keep_room(self, key: str, found: view.Found, ask: request.GangAsk, *, never: bool) -> None:
-        """Keep a domain for a gang that has waited long; one that can never fit keeps nothing from anybody."""
-        now = self.ctx.clock.now().timestamp()
-        since = self._kept[key].since if key in self._kept else now
-        order = decisions.order(found.pods, found.gang.base, found.gang.name, has_minimum=False)
-        due = not never and now - since >= self.ctx.settings.reconcile.reserve_after_seconds
-        wanted = not gangstatus.scheduled(found.gang, found.pods)
-        self._kept[key] = Kept(since, order, reserve.nodes(ask, self.room) if due and wanted else frozenset())
 
     def _still_clearing(self, key: str) -> str | None:
         """Return what the gang waits for while victims of its preemption end; None when it is to be placed."""

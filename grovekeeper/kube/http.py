@@ -304,10 +304,13 @@ class HttpClient:
         again = method in _SAFE_AGAIN or verb == "APPLY"
         name = f"{resource.plural}/{subresource}" if subresource else resource.plural
         for attempt in range(_TRIES):
-            self.calls[verb or method, name] += 1
-            _CALLS.labels(verb or method, name).inc()
             try:
-                return await self._once(method, path, what, data, query, content)
+                async with self._turns:
+                    if method != "GET" and not self._may_write():
+                        raise errors.Conflict(f"{what}: not written, since another process may hold the Lease by now")
+                    self.calls[verb or method, name] += 1
+                    _CALLS.labels(verb or method, name).inc()
+                    return await self._once(method, path, what, data, query, content)
             except (errors.NotServed, errors.Unauthorized) as error:
                 raise _worded(error, resource, what, subresource) from error
             except errors.Throttled as error:
@@ -327,15 +330,12 @@ class HttpClient:
         try:
             session = await self._open()
             url = self._given.url + path
-            async with self._turns:
-                if method != "GET" and not self._may_write():
-                    raise errors.Conflict(f"{what}: not written, since another process may hold the Lease by now")
-                async with session.request(
-                    method, url, params=query, data=data, headers=headers, timeout=_TIMEOUT
-                ) as answer:
-                    received = await answer.read()
-                    if answer.status >= 400:
-                        raise errors.from_response(what, answer.status, received, answer.headers.get("Retry-After"))
+            async with session.request(
+                method, url, params=query, data=data, headers=headers, timeout=_TIMEOUT
+            ) as answer:
+                received = await answer.read()
+                if answer.status >= 400:
+                    raise errors.from_response(what, answer.status, received, answer.headers.get("Retry-After"))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise errors.Unavailable(f"{what}: no answer from {self._given.url} ({_why(error)}): {_REACH}") from error
         loaded: raw.Object = orjson.loads(received) if received else {}

@@ -3,6 +3,7 @@
 import re
 import signal
 import urllib.request
+from collections.abc import Callable
 
 import pytest
 
@@ -80,7 +81,7 @@ def test_a_placement_owner_that_was_stopped_and_goes_on_writes_nothing_more(worl
     try:
         world.apply(world.wl1(replicas=2))
         world.wait(lambda: len(world.pods()) == 20, "all pods")
-        before = placements(world, stale)
+        before = settled(lambda: placements(world, stale), world)
         process.send_signal(signal.SIGSTOP)
         world.wait(lambda: owner(world) != stale, "another owner", 40)
         world.uncordon(20)
@@ -248,6 +249,18 @@ def owner(world: World) -> str:
     holder = (world.request("GET", LEASE)["spec"].get("holderIdentity") or "").rpartition("-")[2]
     running = world.installation.components.items()
     return next((name for name, c in running if c.process is not None and str(c.process.pid) == holder), "")
+
+
+def settled(count: Callable[[], float], world: World) -> float:
+    """Return a count once it has not changed for two seconds."""
+    seen: list[float] = []
+
+    def rests() -> bool:
+        seen.append(count())
+        return len(seen) > 20 and seen[-20] == seen[-1]
+
+    world.wait(rests, "two seconds without a write", 40)
+    return seen[-1]
 
 
 def placements(world: World, name: str) -> float:
