@@ -104,7 +104,8 @@ def refused_nodes(pods: Iterable[raw.Object]) -> set[str]:
     for pod in pods:
         node = pins.pinned_to(pod)
         verdict = conditions.find((pod.get("status") or {}).get("conditions"), "PodScheduled")
-        if node is not None and verdict is not None and verdict["status"] == "False":
+        gated = verdict is not None and verdict.get("reason") == "SchedulingGated"  # by somebody else
+        if node is not None and verdict is not None and verdict["status"] == "False" and not gated:
             found.add(node)
     return found
 

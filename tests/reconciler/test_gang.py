@@ -299,6 +299,12 @@ async def test_room_that_was_taken_after_the_release_is_found_at_once_and_the_ga
     assert any("lost their room to others" in text for _, reason, text in here.events.said if reason == "GangUnbound")
 
 
+async def test_a_pod_that_somebody_elses_gate_holds_has_not_been_refused() -> None:
+    here = await up(Placing(1, 1))
+    await unbound(here, {"status": "False", "reason": "SchedulingGated"}, seconds=0)
+    assert decisions.refused_nodes(here.ours()) == set()
+
+
 async def test_a_refusal_that_the_scheduler_is_mending_by_preemption_is_waited_for() -> None:
     here = await up(Placing(1, 1, 1, 1))
     first = next(p for p in here.ours() if not p["spec"].get("nodeName"))
