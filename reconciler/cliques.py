@@ -6,6 +6,7 @@ from grovekeeper.api import conditions, names, raw
 from grovekeeper.expand import groups, model, plan, pods, sharing, status
 from grovekeeper.kube import errors, resources
 from grovekeeper.reconciler import (
+    budgets,
     children,
     claims,
     creation,
@@ -44,7 +45,9 @@ async def reconcile(ctx: Context, key: keys.Key) -> Result:
         refusal = refused.condition
         ctx.events.warning(obj, "PodCreateFailed", refusal["message"], ctx.clock.stamp())
         waits.append(creation.patience(obj, refusal["type"], ctx.clock.now()))
-    waits.append(await _write_status(ctx, w, obj, count, refusal))
+    counting = plan.members(ctx.stores.pods.by_index("owner", obj["metadata"]["uid"]))
+    waits.append(await _write_status(ctx, w, obj, counting, refusal))
+    waits.append(await budgets.keep(ctx, w, obj, counting))
     return Result(min((wait for wait in waits if wait is not None), default=None))
 
 
@@ -117,9 +120,9 @@ def _is_node_lost(ctx: Context, pod: raw.Object) -> bool:
 
 
 async def _write_status(
-    ctx: Context, w: model.Workload, obj: raw.Object, count: int, refusal: raw.Object | None
+    ctx: Context, w: model.Workload, obj: raw.Object, existing: Sequence[raw.Object], refusal: raw.Object | None
 ) -> float | None:
-    existing = plan.members(ctx.stores.pods.by_index("owner", obj["metadata"]["uid"]))
+    count = groups.effective_replicas(obj["spec"].get("replicas", 1), obj["spec"].get("minAvailable") or 0)
     # A minimum that was met while the first status waited has been met all the same.
     met = statuses.unwritten(ctx, obj["metadata"]["uid"], status.MET)
     fresh = status.clique(w, obj, existing, ctx.clock.stamp(), met=met)

@@ -47,6 +47,7 @@ class Stores:
     claims: informer.Store
     claim_templates: informer.Store
     domains: informer.Store
+    budgets: informer.Store
 
     def of(self, resource: resources.Resource) -> informer.Store:
         """Return the cache of a kind."""
@@ -72,6 +73,7 @@ FIELDS = {
     "resourceclaims": "claims",
     "resourceclaimtemplates": "claim_templates",
     "computedomains": "domains",
+    "poddisruptionbudgets": "budgets",
 }
 SET_RESOURCES = {names.PODGANGSET: resources.PODGANGSETS, names.PODCLIQUESET: resources.PODCLIQUESETS}
 WATCHED = {
@@ -92,6 +94,8 @@ WATCHED = {
     "resourceclaims": (resources.RESOURCE_CLAIMS, MANAGED),
     "resourceclaimtemplates": (resources.RESOURCE_CLAIM_TEMPLATES, ""),
     "computedomains": (resources.COMPUTE_DOMAINS, MANAGED),
+    # Of everybody: pods that somebody else's budget selects get none of ours.
+    "poddisruptionbudgets": (resources.PDBS, ""),
 }
 OPTIONAL = frozenset({"resourceclaims", "resourceclaimtemplates", "computedomains"})
 """Kinds that a cluster may lack: watched where discovery shows them, empty caches elsewhere."""
@@ -150,6 +154,11 @@ def template_index(obj: raw.Object) -> Iterable[str]:
     return {f"{entry.get('namespace') or namespace}/{entry['name']}" for entry in shared if entry["name"] not in own}
 
 
+def namespace_index(obj: raw.Object) -> Iterable[str]:
+    """Index by namespace."""
+    return [obj["metadata"].get("namespace", "")]
+
+
 INDEXES: dict[str, dict[str, informer.Index]] = {
     "podgangsets": {"template": template_index},
     "podcliquesets": {"template": template_index},
@@ -183,6 +192,7 @@ INDEXES: dict[str, dict[str, informer.Index]] = {
         "clique": label_index(names.LABEL_PODCLIQUE),
     },
     "computedomains": {"owner": owner_index, "set": label_index(names.LABEL_PART_OF)},
+    "poddisruptionbudgets": {"namespace": namespace_index},
 }
 
 
@@ -206,6 +216,8 @@ class Context:
     coming: arrivals.Arrivals = field(default_factory=arrivals.Arrivals)
     tokens: dict[str, float] = field(default_factory=dict)
     """Time (seconds) at which a set's token Secret was last created or found there, by UID of the set."""
+    cordoned: dict[str, float] = field(default_factory=dict)
+    """Time (seconds) at which a cordoned node was first seen so, by name."""
     _workloads: dict[str, tuple[str, model.Workload]] = field(default_factory=dict)
 
     def workload(self, obj: raw.Object) -> model.Workload:

@@ -41,11 +41,14 @@ async def of_group(ctx: Context, key: keys.Key, living: raw.Object | None) -> No
 
 
 async def of_clique(ctx: Context, key: keys.Key, living: raw.Object | None) -> None:
-    """Delete the pods and claims of a PodClique that is gone."""
+    """Delete the pods, the claims and the budget of a PodClique that is gone."""
     mark = f"{key.namespace}/{key.name}"
     left = ctx.stores.pods.by_index("clique", mark)
     managed = [pod for pod in left if pod["metadata"]["labels"].get(names.LABEL_MANAGED_BY) == names.MANAGED_BY]
     doomed = [(resources.PODS, pod) for pod in managed]
+    budget = ctx.stores.budgets.get(key.namespace, key.name)
+    if budget is not None:
+        doomed.append((resources.PDBS, budget))
     await _sweep(ctx, resources.PODCLIQUES, key, doomed + _unused_claims(ctx, "clique", mark), living)
 
 

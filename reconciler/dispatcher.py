@@ -12,7 +12,7 @@ from grovekeeper.api import conditions, names, raw
 from grovekeeper.expand import gangs, naming, parse, plan
 from grovekeeper.kube import informer, resources
 from grovekeeper.placement import shape
-from grovekeeper.reconciler import context, deviceevents, handed, keys
+from grovekeeper.reconciler import budgets, context, deviceevents, handed, keys
 from grovekeeper.runtime import metrics, queue
 
 _LOG = logging.getLogger(__name__)
@@ -109,14 +109,22 @@ def on_companion(old: raw.Object | None, new: raw.Object | None) -> Keyed:
     obj = new or old
     if obj is None or (old is None and new is not None):
         return ()
-    if (
-        new is not None
-        and old is not None
-        and _spec_mark(old) == _spec_mark(new)
-        and old.get("spec") == new.get("spec")
-    ):
+    if new is not None and old is not None and _same_spec(old, new):
         return ()
     return _owner_keys(obj, deleted=True)
+
+
+def on_budget(old: raw.Object | None, new: raw.Object | None) -> Keyed:
+    """A PodDisruptionBudget of ours: its PodClique, when somebody changed or removed it."""
+    obj = new or old
+    if obj is None or not budgets.is_ours(obj) or (new is not None and (old is None or _same_spec(old, new))):
+        return ()
+    clique = obj["metadata"]["labels"].get(names.LABEL_PODCLIQUE)
+    return [(keys.clique(obj["metadata"]["namespace"], clique), 0.0)] if clique else []
+
+
+def _same_spec(old: raw.Object, new: raw.Object) -> bool:
+    return _spec_mark(old) == _spec_mark(new) and old.get("spec") == new.get("spec")
 
 
 def _owner_keys(obj: raw.Object, *, deleted: bool) -> list[tuple[str, float]]:
@@ -168,8 +176,9 @@ def _gang_keys(metadata: raw.Object) -> list[tuple[str, float]]:
 
 def _spec_mark(obj: raw.Object) -> tuple[object, ...]:
     metadata = obj["metadata"]
-    trigger = (metadata.get("annotations") or {}).get(names.ANNOTATION_RECONCILE)
-    return metadata.get("generation"), _going(obj), trigger, metadata.get("labels")
+    asked = metadata.get("annotations") or {}
+    wishes = asked.get(names.ANNOTATION_RECONCILE), asked.get(names.ANNOTATION_BUDGET)
+    return metadata.get("generation"), _going(obj), wishes, metadata.get("labels")
 
 
 def _surge(obj: raw.Object) -> int:
@@ -201,6 +210,10 @@ def _pod_mark(pod: raw.Object) -> tuple[object, ...]:
     )
 
 
+def _closed(node: raw.Object) -> bool:
+    return bool((node.get("spec") or {}).get("unschedulable"))
+
+
 def _node_mark(node: raw.Object) -> tuple[object, ...]:
     status = node.get("status") or {}
     labels = node["metadata"].get("labels")
@@ -223,6 +236,7 @@ MAPPERS: dict[str, Callable[[raw.Object | None, raw.Object | None], Keyed]] = {
     "controllerrevisions": on_companion,
     "resourceclaims": deviceevents.on_claim,
     "computedomains": deviceevents.on_domain,
+    "poddisruptionbudgets": on_budget,
 }
 
 
@@ -252,6 +266,8 @@ class Dispatcher:
             return
         if plural == "nodes":
             each.add_handler(self._on_lost_node)
+        if plural == "poddisruptionbudgets":
+            each.add_handler(self._on_foreign_budget)
         self._map(each, plural, MAPPERS[plural])
 
     def follow_foreign(self, mark: str, each: informer.Informer) -> None:
@@ -306,14 +322,25 @@ class Dispatcher:
                 self._put(queue.Addition(key, 0.0, "resourceclaimtemplates", informer.version_of(new)))
 
     def _on_lost_node(self, old: raw.Object | None, new: raw.Object | None) -> None:
-        """Have the cliques looked at that have pods on a node that is gone or no longer ready (or ready again)."""
-        if old is None or (new is not None and shape.ready(old) == shape.ready(new)):
+        """Have the cliques looked at that have pods on a node that is gone, no longer ready, or cordoned (or not)."""
+        if old is None or (new is not None and shape.ready(old) == shape.ready(new) and _closed(old) == _closed(new)):
             return
         version = informer.version_of(new) if new is not None else 0
         for pod in self._ctx.stores.pods.by_index("node", old["metadata"]["name"]):
             clique = (pod["metadata"].get("labels") or {}).get(names.LABEL_PODCLIQUE)
             if clique is not None:
                 self._put(queue.Addition(keys.clique(pod["metadata"]["namespace"], clique), 0.0, "nodes", version))
+
+    def _on_foreign_budget(self, old: raw.Object | None, new: raw.Object | None) -> None:
+        """Have the cliques of the namespace looked at: their pods may be selected by it now, or no longer."""
+        obj = new or old
+        if obj is None or budgets.is_ours(obj) or (old is not None and new is not None and _same_spec(old, new)):
+            return
+        for clique in self._ctx.stores.cliques.all():
+            metadata = clique["metadata"]
+            if metadata["namespace"] == obj["metadata"]["namespace"]:
+                key = keys.clique(metadata["namespace"], metadata["name"])
+                self._put(queue.Addition(key, 0.0, "poddisruptionbudgets", informer.version_of(obj)))
 
     def _put(self, addition: queue.Addition) -> None:
         mark = addition.key, addition.plural

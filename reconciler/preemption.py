@@ -10,7 +10,7 @@ from grovekeeper.api import names, raw
 from grovekeeper.expand import plan
 from grovekeeper.kube import errors, resources
 from grovekeeper.placement import preempt
-from grovekeeper.reconciler import children
+from grovekeeper.reconciler import budgets, children
 from grovekeeper.reconciler.context import Context
 
 PATIENCE_SECONDS = 120.0
@@ -61,6 +61,8 @@ def candidates(ctx: Context) -> list[preempt.Victim]:
 async def evict(ctx: Context, victims: Iterable[preempt.Victim], why: str) -> str | None:
     """Evict all pods of the victims, or none: return why not, where a PodDisruptionBudget forbids one of them.
 
+    Our own budgets keep gangs from being torn in half; taken whole they are deleted instead.
+
     O(pods of the victims).
     """
     chosen = list(victims)
@@ -69,7 +71,7 @@ async def evict(ctx: Context, victims: Iterable[preempt.Victim], why: str) -> st
     members = (pod for mark in sorted(marks) for pod in ctx.stores.pods.by_index("gang", mark))
     listed = [pod for pod in members if pod["metadata"]["uid"] in doomed]
     try:
-        await children.together(_one(ctx, pod, dry_run=True) for pod in listed)
+        await children.together(_one(ctx, pod, why, dry_run=True) for pod in listed)
     except errors.Throttled as error:
         return f"gangs of lower priority are protected: {error}"
     for victim in chosen:
@@ -80,21 +82,36 @@ async def evict(ctx: Context, victims: Iterable[preempt.Victim], why: str) -> st
         for gang in victim.gangs:
             await _forget_places(ctx, namespace, gang)
     try:
-        await children.together(_one(ctx, pod, dry_run=False) for pod in listed)
+        await children.together(_one(ctx, pod, why, dry_run=False) for pod in listed)
     except errors.Throttled as error:
         # A budget that allowed each single one does not allow all: what is left follows when it does.
         return f"gangs of lower priority are going, one pod after the other: {error}"
     return None
 
 
-async def _one(ctx: Context, pod: raw.Object, *, dry_run: bool) -> None:
+async def _one(ctx: Context, pod: raw.Object, why: str, *, dry_run: bool) -> None:
     metadata = pod["metadata"]
     if plan.terminating(pod):
+        return
+    if budgets.protects(ctx, pod):
+        if not dry_run:
+            await _delete(ctx, pod, why)
         return
     try:
         await ctx.client.evict(metadata["name"], metadata["namespace"], dry_run=dry_run)
     except errors.NotFound:
         return
+
+
+async def _delete(ctx: Context, pod: raw.Object, why: str) -> None:
+    """Delete a pod that only a budget of ours protects, marked so that it leaves no claim to its node."""
+    metadata = pod["metadata"]
+    body = {"metadata": {"uid": metadata["uid"], "annotations": {names.ANNOTATION_PREEMPTED: why}}}
+    try:
+        stored = await ctx.client.patch(resources.PODS, metadata["name"], metadata["namespace"], body, type="merge")
+    except (errors.NotFound, errors.Conflict):
+        return
+    await children.delete(ctx, resources.PODS, children.observe(ctx, resources.PODS, stored))
 
 
 async def _forget_places(ctx: Context, namespace: str, gang: str) -> None:

@@ -60,11 +60,17 @@ def fresh(w: model.Workload, replicas: Sequence[Replica], seen: Observed, now: s
         entries = [since.get(index) or {"replicaIndex": index, "updateStartedAt": now} for index in seen.updating]
         if entries:
             result["currentlyUpdating"] = entries
-    elif not seen.outdated or w.update_strategy.get("type") == names.UPDATE_ON_DELETE:
+    elif not seen.outdated or _only_passes_on(w):
         result["updateEndedAt"] = old.get("updateEndedAt", now)
     if "updateEndedAt" not in result and not w.update_strategy.get("paused"):
         result["lastProgressTime"] = now if _came_forward(old, result) else old.get("lastProgressTime", now)
     return result
+
+
+def _only_passes_on(w: model.Workload) -> bool:
+    """Return whether the update has ended as soon as the templates are passed on: pods are for people to delete."""
+    strategy = w.update_strategy
+    return strategy.get("type") == names.UPDATE_ON_DELETE and not strategy.get("paused")
 
 
 def condition(w: model.Workload, progress: raw.Object, now: datetime) -> tuple[raw.Object, float | None]:

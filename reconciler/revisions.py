@@ -62,11 +62,13 @@ def surplus(
 
 
 def of_replica(ctx: Context, w: model.Workload, index: int) -> model.Workload:
-    """Return the set as one replica is to run it now: a coherent update reaches a replica only when it is its turn.
+    """Return the set as one replica is to run it now.
 
+    A coherent update reaches a replica only when it is its turn, a paused one only those that it has begun with.
     Without a revision that fits what the replica runs (its cliques are of several) there is nothing to hold it at.
     """
-    if w.update_strategy.get("type") != names.UPDATE_COHERENT or index in progress.updating(w):
+    held = w.update_strategy.get("paused") or w.update_strategy.get("type") == names.UPDATE_COHERENT
+    if not held or index in progress.updating(w):
         return w
     living = [
         clique

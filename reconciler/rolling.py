@@ -71,6 +71,11 @@ def is_finished(w: model.Workload, replica: Replica, pods: Pods) -> bool:
     return state.updated and not is_outdated(w, replica, pods)
 
 
+def is_up(replica: Replica, pods: Pods) -> bool:
+    """Return whether every PodClique of the replica has its minimum of ready pods."""
+    return bool(replica.cliques) and _well(replica.cliques, pods)
+
+
 def old_pods(clique: raw.Object, pods: Pods) -> list[raw.Object]:
     """Return the clique's living pods that have another template than the PodClique."""
     mine = cliques.mark_of(clique)

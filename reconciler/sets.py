@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Sequence
 
 from grovekeeper.api import conditions, raw
-from grovekeeper.expand import model, plan, shared, status
+from grovekeeper.expand import budgets, model, plan, shared, status
 from grovekeeper.kube import errors, resources
 from grovekeeper.reconciler import (
     backends,
@@ -56,8 +56,21 @@ async def reconcile(ctx: Context, key: keys.Key) -> Result:
     mark = f"{key.namespace}/{key.name}"
     # A look that somebody asked for (`grove.io/reconcile-trigger`) goes through all levels.
     scaled = [keys.group(key.namespace, found["metadata"]["name"]) for found in ctx.stores.groups.by_index("set", mark)]
+    await ctx.enqueue(*_off_budget(ctx, w))
     await ctx.enqueue(*wanted, *scaled, keys.set_status(key.owner_kind, key.namespace, key.name))
     return result
+
+
+def _off_budget(ctx: Context, w: model.Workload) -> list[str]:
+    """Return the keys of PodCliques that have a budget and are to have none, or the other way round."""
+    wanted = budgets.wanted(w, default=ctx.settings.reconcile.disruption_budgets)
+    cliques = ctx.stores.cliques.by_index("set", f"{w.namespace}/{w.name}")
+    names = [clique["metadata"]["name"] for clique in cliques]
+    return [
+        keys.clique(w.namespace, name)
+        for name in names
+        if (ctx.stores.budgets.get(w.namespace, name) is not None) != wanted
+    ]
 
 
 async def _share(ctx: Context, w: model.Workload) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from grovekeeper.api import conditions, names, raw
 from grovekeeper.expand import cliques, model, naming, plan, status
 from grovekeeper.kube import resources
-from grovekeeper.reconciler import children, coherent, creation, faults, keys, progress, rolling, succession
+from grovekeeper.reconciler import children, coherent, creation, faults, keys, progress, revisions, rolling, succession
 from grovekeeper.reconciler.context import SET_RESOURCES, Context
 from grovekeeper.reconciler.rolling import Replica
 
@@ -36,11 +36,11 @@ async def step(ctx: Context, w: model.Workload, fresh: raw.Object) -> float | No
     surge = 0
     trouble: str | None = None
     strategy = w.update_strategy.get("type")
-    if strategy == names.UPDATE_ON_DELETE:
+    if w.update_strategy.get("paused"):
+        surge = w.surge if strategy == names.UPDATE_COHERENT else 0
+    elif strategy == names.UPDATE_ON_DELETE:
         updating = ()
         await _pass_on(ctx, w, outdated, None)
-    elif w.update_strategy.get("paused"):
-        surge = w.surge if strategy == names.UPDATE_COHERENT else 0
     elif strategy == names.UPDATE_COHERENT:
         chosen = _choose(w, replicas, pods)
         updating, surge = chosen.updating, chosen.surge
@@ -53,6 +53,10 @@ async def step(ctx: Context, w: model.Workload, fresh: raw.Object) -> float | No
         trouble = await _replace(ctx, w, doing.pods) or await _recreate(ctx, w, replicas, doing)
     await ctx.enqueue(*_behind(w, replicas))
     found = progress.fresh(w, replicas, _seen(updating, surge, outdated), ctx.clock.stamp())
+    ended = "updateEndedAt" in (found or {}) and "updateEndedAt" not in progress.noted(w)
+    if ended and len(revisions.of_set(ctx, w)) > w.history_limit + 1:
+        # Nobody runs the earlier templates any more: the history may shrink to its limit.
+        await ctx.enqueue(keys.set_key(w.dialect.kind, w.namespace, w.name))
     left = _show(ctx, w, fresh, found, trouble) if found is not None else None
     return left if trouble is None else min(left or _AGAIN_SECONDS, _AGAIN_SECONDS)
 
@@ -91,7 +95,9 @@ def _choose(w: model.Workload, replicas: Sequence[Replica], pods: rolling.Pods) 
         new_here = outdated and replica.index not in progress.updating(w)
         old = new_here or any(cliques.is_old(w, clique) for clique in replica.cliques)
         finished = state.updated and not outdated
-        states.append(coherent.State(replica.index, old, finished, state.available))
+        # Statuses may not have been written yet: what its pods say counts as well, or a healthy one would look broken.
+        available = state.available or (state.exists and rolling.is_up(replica, pods))
+        states.append(coherent.State(replica.index, old, finished, available))
     unavailable, surge = coherent.limits(w)
     return coherent.decide(w.replicas, unavailable, surge, states, progress.updating(w), w.surge)
 

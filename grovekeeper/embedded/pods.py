@@ -100,6 +100,12 @@ def bound(pod: raw.Object, node: str, now: str) -> raw.Object:
     return {**pod, "spec": {**pod["spec"], "nodeName": node}, "status": {**status, "conditions": [condition]}}
 
 
+def covering(pod: raw.Object, budgets: Sequence[raw.Object]) -> list[raw.Object]:
+    """Return the PodDisruptionBudgets that select the pod."""
+    labels = pod["metadata"].get("labels") or {}
+    return [each for each in budgets if selectors.matches_labels(each["spec"].get("selector") or {}, labels)]
+
+
 def evicted(pod: raw.Object, now: str) -> raw.Object:
     """Return the pod as the eviction API marks it before it deletes it."""
     text = "Eviction API: evicting"
@@ -113,10 +119,10 @@ def protected(pod: raw.Object, budgets: Sequence[raw.Object], pods: Sequence[raw
     """Return whether some PodDisruptionBudget forbids the eviction. Percentages are of the pods that there are."""
     if not pod["spec"].get("nodeName"):
         return False
-    for budget in budgets:
+    for budget in covering(pod, budgets):
         selector = budget["spec"].get("selector") or {}
         mine = [each for each in pods if selectors.matches_labels(selector, each["metadata"].get("labels") or {})]
-        if pod not in mine:
+        if not _healthy(pod) and budget["spec"].get("unhealthyPodEvictionPolicy") == "AlwaysAllow":
             continue
         healthy = sum(1 for other in mine if _healthy(other))
         if healthy - int(_healthy(pod)) < _needed(budget["spec"], len(mine)):

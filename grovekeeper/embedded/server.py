@@ -283,6 +283,11 @@ class ApiServer:
             return _json({"kind": "Status", "apiVersion": "v1", "status": "Success"}, 201)
         if call.subresource == "eviction":
             budgets = self.storage.all(("policy", "poddisruptionbudgets"), call.namespace)
+            if obj["spec"].get("nodeName") and len(pods.covering(obj, budgets)) > 1:
+                text = (
+                    "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
+                )
+                raise StatusError(500, "InternalError", text)
             if pods.protected(obj, budgets, self.storage.all(call.kind.collection, call.namespace)):
                 text = "Cannot evict pod as it would violate the pod's disruption budget."
                 raise StatusError(429, "TooManyRequests", text)

@@ -61,7 +61,8 @@ def pod_index(pod: raw.Object) -> int:
 
 def disrupted(pod: raw.Object) -> bool:
     """Return whether somebody wanted the pod off its node: it was evicted, preempted, drained."""
-    return _is_true(pod, "DisruptionTarget")
+    ours = names.ANNOTATION_PREEMPTED in (pod["metadata"].get("annotations") or {})
+    return ours or _is_true(pod, "DisruptionTarget")
 
 
 def is_for_stock(pod: raw.Object) -> bool:

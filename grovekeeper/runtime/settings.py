@@ -56,6 +56,10 @@ class Reconcile(_Part):
     """A gang that has waited this long gets a domain kept for it: gangs behind it are placed elsewhere."""
     reservation_seconds: float = 300.0
     """For how long a node is held for the successor of a pod that is gone, while it cannot be placed."""
+    disruption_budgets: bool = True
+    """A PodDisruptionBudget for each PodClique; a set's annotation grovekeeper.io/disruption-budget overrides it."""
+    drain_patience_seconds: float | None = 3600.0
+    """For how long our budgets hold up the drain of a cordoned node; None: for ever."""
     stuck_terminating_seconds: float | None = None
     """Force-delete pods that are still terminating on a lost node after this long; None: never."""
 

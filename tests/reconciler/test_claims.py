@@ -219,7 +219,7 @@ async def test_groups_and_cliques_make_only_what_has_its_claims() -> None:
     assert "demo-0-pool-2-lead" not in here.names(resources.PODCLIQUES)
     assert len(here.pods("demo-0-front")) == 2
     texts = [entry["description"] for entry in the_set(here)["status"]["lastErrors"]]
-    assert [text.partition(":")[0] for text in texts] == ["PodCliqueScalingGroup demo-0-pool", "PodClique demo-0-front"]
+    assert {text.partition(":")[0] for text in texts} == {"PodCliqueScalingGroup demo-0-pool", "PodClique demo-0-front"}
     here.work.due.clear()
     for name in ("of-group", "of-clique"):
         await here.api.create(resources.RESOURCE_CLAIM_TEMPLATES, template(name))

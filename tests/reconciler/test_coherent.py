@@ -8,7 +8,7 @@ import pytest
 from grovekeeper.api import names, raw
 from grovekeeper.expand import cliques, parse
 from grovekeeper.kube import resources
-from grovekeeper.reconciler import coherent
+from grovekeeper.reconciler import coherent, keys
 from tests.reconciler import world
 from tests.reconciler.rollout import changed, images, roll, the_set, up
 
@@ -229,3 +229,17 @@ async def test_a_change_in_the_sets_first_moments_reaches_the_pods_that_were_mad
     await here.finish()
     await here.settle()
     assert images(here, 0, "front") == {"model:2"}
+
+
+async def test_a_healthy_replica_whose_status_is_not_written_yet_is_not_taken_for_a_broken_one() -> None:
+    here = world.World()
+    limits: dict[str, raw.Json] = {"maxUnavailable": 0, "maxSurge": 1}
+    await here.apply(coherently(2, **limits))
+    await here.settle()
+    await here.start()
+    here.see()  # the pods are ready, and nobody has said so
+    await here.apply(changed(coherently(2, **limits), "front", "lead", "work"))
+    here.see()
+    await here.run(keys.set_status(names.PODCLIQUESET, "ns", "demo"))
+    assert not [pod for pod in here.pods() if "deletionTimestamp" in pod["metadata"]]
+    assert images(here, 0) == images(here, 1) == {"model:1"}

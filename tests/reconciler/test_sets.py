@@ -85,6 +85,7 @@ async def test_a_set_shows_its_progress_while_it_comes_up_slowly() -> None:
 
 async def test_nothing_is_written_when_nothing_has_changed() -> None:
     here = await running()
+    await here.advance(20)
     before = here.api.calls.copy()
     await here.run(f"set:{names.PODCLIQUESET}:ns/demo")
     for clique in here.names(resources.PODCLIQUES):

@@ -131,6 +131,27 @@ async def test_a_paused_update_replaces_nothing_and_scaling_goes_on() -> None:
     assert images(here, 0, "front") == images(here, 1, "front") == {"model:2"}
 
 
+async def test_a_paused_on_delete_update_changes_nothing_until_it_goes_on() -> None:
+    here = await up()
+    obj = changed(podset(), "front", "lead")
+    obj["spec"]["updateStrategy"] = {"type": names.UPDATE_ON_DELETE, "paused": True}
+    await here.apply(obj)
+    await roll(here, until=False, rounds=3)
+    assert not ended(here)
+    found = world.condition(the_set(here), "Progressing")
+    assert found is not None
+    assert found["reason"] == "UpdatePaused"
+    await here.api.delete(resources.PODS, here.pods("demo-0-front")[0]["metadata"]["name"], "ns", grace=0)
+    await here.advance(1)
+    assert all_images(here, 1) == {"model:1"}, "a pod that is lost comes back as it was"
+    obj["spec"]["updateStrategy"]["paused"] = False
+    await here.apply(obj)
+    await roll(here)
+    await here.api.delete(resources.PODS, here.pods("demo-0-front")[0]["metadata"]["name"], "ns", grace=0)
+    await here.advance(1)
+    assert images(here, 0, "front") == {"model:1", "model:2"}
+
+
 async def test_od9_a_switch_from_on_delete_brings_what_was_left() -> None:
     here = await up(podset())
     obj = changed(podset(), "front", "lead")

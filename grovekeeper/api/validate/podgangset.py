@@ -54,6 +54,7 @@ def _judged(
     if not listed:
         found.fault(f"{_T}.cliques", "Required", "a set needs at least one clique: add one with a name and a podSpec")
         return found
+    _budget(found, new)
     _replicas(found, spec)
     strategy.check(found, spec)
     _delay(found, template)
@@ -75,6 +76,13 @@ def _judged(
         update.check(found, new, old)
         nvlink.check_update(found, new, old)
     return found
+
+
+def _budget(found: verdict.Verdict, obj: raw.Object) -> None:
+    told = (obj["metadata"].get("annotations") or {}).get(names.ANNOTATION_BUDGET)
+    if told not in (None, "on", "off"):
+        text = 'must be "on" or "off": whether its PodCliques get PodDisruptionBudgets'
+        found.fault(f"metadata.annotations[{names.ANNOTATION_BUDGET}]", "NotSupported", text, told)
 
 
 def _replicas(found: verdict.Verdict, spec: raw.Object) -> None:
