@@ -543,6 +543,7 @@ class Owner:
         """Return for how many seconds to put the status off: while all goes well it is written once, when at rest."""
         old = live.get("status") or {}
         if why_not is not None or old == fresh or "conditions" in old:
+            self._phases.pop(live["metadata"]["uid"], None)
             return 0.0
         now = self.ctx.clock.monotonic()
         phase, since = self._phases.setdefault(live["metadata"]["uid"], (fresh["phase"], now))
