@@ -458,7 +458,15 @@ class Owner:
             await children.together(creation.nominate(self.ctx, pod, nodes[pod["metadata"]["name"]]) for pod in pods)
             if not self._has_room(pods, nodes):
                 raise errors.Conflict("somebody took the room while it was being held: placing again")
+        if not all(map(self._is_there, pods)):
+            raise errors.Conflict("a member went while the gang was being placed: looking again")
         await children.together(self._release(pod, nodes[pod["metadata"]["name"]]) for pod in pods)
+
+    def _is_there(self, pod: raw.Object) -> bool:
+        """Return whether a pod still is what was decided about: writing the decision took its time."""
+        metadata = pod["metadata"]
+        fresh = self.ctx.stores.pods.get(metadata["namespace"], metadata["name"])
+        return fresh is not None and fresh["metadata"]["uid"] == metadata["uid"] and plan.alive(fresh)
 
     async def _release(self, pod: raw.Object, node: str) -> None:
         metadata = pod["metadata"]

@@ -30,6 +30,8 @@ class Fleet:
         """What was found wrong at a write."""
         self.was_whole: set[str] = set()
         """Gangs of which the whole minimum was once without its gate."""
+        self._heard = 0
+        """How much had happened to pods when the round began."""
         self.workers = [self._worker(), self._worker()]
         self.watcher = self._watcher()
         self.leader = 0
@@ -78,6 +80,7 @@ class Fleet:
         return sum(moment <= self.clock.moment for each in self.queues.values() for moment in each.due.values())
 
     async def _round(self) -> None:
+        self._heard = len(self.server.log.of["pods"])
         self.server.work()
         self._raise_the_dead()
         for each in self.everybody():
@@ -206,17 +209,26 @@ class Fleet:
             self.broken.append(f"{name} is released and its gang is not complete: {short}")
 
     def _short(self, stores: context.Stores, gang_name: str, decided: dict[str, str]) -> list[str]:
-        """Cliques of a gang of which fewer pods than the minimum have a place, as a process sees them."""
+        """Cliques of a gang of which fewer pods than the minimum have a place, as a process sees them.
+
+        A decided pod that goes while the others are being released still counts: no write spans two pods.
+        """
         found = []
+        going = decided.keys() & self._gone_in_this_round()
         for clique, minimum in self.members(gang_name, stores.groups.get("ns", group_of(gang_name) or "")).items():
             live = stores.cliques.get("ns", clique)
             if live is not None and live["spec"]["replicas"] == 0:
                 continue
             pods = [p for p in stores.pods.by_index("clique", f"ns/{clique}") if plan.alive(p)]
             placed = sum(1 for p in pods if p["spec"].get("nodeName") or p["metadata"]["name"] in decided)
+            placed += sum(name.rpartition("-")[0] == clique for name in going - {p["metadata"]["name"] for p in pods})
             if placed < minimum:
                 found.append(f"{clique} has {placed} of {minimum}")
         return found
+
+    def _gone_in_this_round(self) -> set[str]:
+        news = self.server.log.of["pods"][self._heard :]
+        return {e.old["metadata"]["name"] for e in news if e.old and (e.new is None or not plan.alive(e.new))}
 
     def the_set(self) -> raw.Object | None:
         """The set, if there is one."""
