@@ -1,4 +1,4 @@
-"""How many sequences are tried: fifty for each kind and strategy, three times as many where HYPOTHESIS_PROFILE=long says so."""
+"""How many sequences are tried for each kind and strategy: fifty, or 150 where HYPOTHESIS_PROFILE=long says so."""
 
 import os
 

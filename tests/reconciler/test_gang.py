@@ -248,6 +248,26 @@ async def test_room_that_was_taken_during_the_hold_is_noticed_before_any_pod_is_
     assert set(here.released().values()) == {"n0", "n1", "n9"} - {taken}
 
 
+async def test_nobody_is_released_when_a_member_goes_while_the_gang_is_being_placed() -> None:
+    here = Placing(1, 1, hold="always")
+    gone = []
+
+    async def goes(resource: resources.Resource, name: str, subresource: str | None) -> None:
+        if subresource == "status" and resource is resources.PODS and not gone:
+            gone.append(name)
+            await here.api.delete(resources.PODS, name, "ns", grace=0)
+            here.see()
+
+    here.api.before = goes
+    await here.apply(pair())
+    await here.settle()
+    assert gone
+    here.api.before = None
+    assert here.api.calls["patch pods"] in (0, 2), "nobody, or the whole with the successor"
+    await here.settle()
+    assert sorted(filter(None, here.released().values())) == ["n0", "n1"]
+
+
 async def unbound(here: Placing, verdict: raw.Object | None, seconds: float = 60) -> None:
     """Let the patience with the released pods of the gang run out; one of them has this PodScheduled condition."""
     pod = next(p for p in here.ours() if not p["spec"].get("nodeName"))
