@@ -20,6 +20,8 @@ CA_RENEW = timedelta(days=90)
 LEAF_LIFE = timedelta(days=90)
 LEAF_RENEW = timedelta(days=30)
 SPREAD_TIME = timedelta(seconds=90)
+_BACKDATED = timedelta(days=1)
+"""A certificate is valid from before it was made: the clocks of API servers and of ours differ."""
 """How long after publishing a new authority its leaf may serve: the API servers' watches have seen it by then."""
 
 
@@ -185,7 +187,7 @@ def _builder(
         .issuer_name(issuer)
         .public_key(public)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=5))
+        .not_valid_before(now - _BACKDATED)
         .not_valid_after(now + life)
     )
 

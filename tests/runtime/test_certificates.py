@@ -40,7 +40,7 @@ def test_a_pair_that_does_not_belong_together_or_is_over_is_not_used() -> None:
     assert "belong together" in str(certificates.mismatch(one.leaf.certificate, other.leaf.key))
     assert "not PEM" in str(certificates.mismatch(b"", one.leaf.key))
     assert "ended" in str(certificates.out_of_date(one.leaf.certificate, START + timedelta(days=100)))
-    assert "begins only at" in str(certificates.out_of_date(one.leaf.certificate, START - timedelta(days=1)))
+    assert "begins only at" in str(certificates.out_of_date(one.leaf.certificate, START - timedelta(days=2)))
     assert certificates.mismatch(one.leaf.certificate, one.leaf.key) is None
     assert certificates.out_of_date(one.leaf.certificate, START) is None
     assert certificates.step(one, ["other.host"], START) is not one

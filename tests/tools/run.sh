@@ -5,10 +5,21 @@ cd "$(dirname "$0")/../.."
 python=.venv/bin/python
 unit() { $python -m pytest tests --ignore tests/e2e -m "not real" -n 2 -q; }
 embedded() { $python -m pytest tests/e2e -p no:randomly -m "$1" -q; }
+# The life of a set on the embedded cluster, which is mostly waiting, beside the unit tests, which are not.
+fast() {
+  local log code=0
+  log=$(mktemp)
+  $python -m pytest tests/e2e/test_life.py tests/e2e/test_startup.py tests/e2e/test_gang_scheduling.py \
+    -p no:randomly -m "embedded and not slow" -q >"$log" 2>&1 &
+  $python -m pytest tests --ignore tests/e2e --ignore tests/property -m "not real" -n 2 -q || code=$?
+  wait $! || code=$?
+  cat "$log" && rm "$log"
+  return $code
+}
+
 [ "$1" = fast ] || export HYPOTHESIS_PROFILE="${HYPOTHESIS_PROFILE:-long}"
 if [ "$1" = fast ]; then
-  unit
-  embedded "embedded and not slow"
+  fast
 elif $python -c 'import sys; from tests.controlplane import binaries; sys.exit(not binaries.available())'; then
   $python -m tests.controlplane.binaries >/dev/null
   unit
