@@ -17,6 +17,10 @@ RELEASE = "db2efda"
 """The commit with which the changelog got its 0.1.0."""
 OLD_IMAGE, NEW_IMAGE = "grovekeeper:0.1.0", "grovekeeper:next"
 ADMIN = "upgrade-admin"
+LATER = ("GROVEKEEPER_SCHEDULERS__", "GROVEKEEPER_AUTO_MNNVL")
+"""Settings that the first release did not know, and would not start with."""
+ASIDE: dict[str, dict[str, str]] = {}
+"""By component: those of its settings, while the first release runs."""
 
 
 @pytest.mark.slow
@@ -24,13 +28,13 @@ ADMIN = "upgrade-admin"
 def test_upgrade1_gangs_of_the_first_release_survive_and_are_scaled_by_this_one(world: World, tmp_path: Path) -> None:
     """UPGRADE: pods keep their UIDs and their old init gate; what is new has the new one."""
     world.add_nodes(6)
-    with old_build(world, tmp_path):
-        cliques = [world.clique("bootstrap", 1), world.clique("worker", 1, startsAfter=["bootstrap"])]
-        obj = world.set(cliques, cliqueStartupType="CliqueStartupTypeExplicit")
-        world.apply(obj)
-        world.wait_pods(2, 2, 60)
-        before = {pod["metadata"]["uid"]: pod for pod in world.pods()}
     try:
+        with old_build(world, tmp_path):
+            cliques = [world.clique("bootstrap", 1), world.clique("worker", 1, startsAfter=["bootstrap"])]
+            obj = world.set(cliques, cliqueStartupType="CliqueStartupTypeExplicit")
+            world.apply(obj)
+            world.wait_pods(2, 2, 60)
+            before = {pod["metadata"]["uid"]: pod for pod in world.pods()}
         restart(world, {"GROVEKEEPER_INIT_IMAGE": NEW_IMAGE})
         world.scale("podgangsets", "w", 2)
         world.wait_pods(4, 4, 60)
@@ -72,6 +76,10 @@ def restart(world: World, environment: dict[str, str], settings: Path | None = N
         kept = component.environment
         for name in ("PYTHONPATH", "PYTHONSAFEPATH", "GROVEKEEPER_INIT_IMAGE"):
             kept.pop(name, None)
+        if settings is not None:
+            ASIDE[component.name] = {key: kept.pop(key) for key in list(kept) if key.startswith(LATER)}
+        else:
+            kept.update(ASIDE.pop(component.name, {}))
         kept.update(environment)
         at = component.arguments.index("--config") + 1
         mine = world.installation.cluster.dir / "settings.yaml"
