@@ -26,8 +26,8 @@ from grovekeeper.embedded.installation import Installation
 from grovekeeper.expand import parse, pods, whole
 from tests.bench import deploy
 from tests.builders import clique, podgangset
+from tests.chart import helm
 from tests.controlplane.plane import ControlPlane, cpu_seconds
-from tests.e2e.conftest import rendered
 
 LIMITS = tomllib.loads((Path(__file__).parent / "limits.toml").read_text())["admission"]
 _LINE = re.compile(r"^apiserver_admission_webhook_(\w+)\{(.*)\} (\S+)$", re.MULTILINE)
@@ -76,7 +76,7 @@ def main() -> int:
     options = parser.parse_args()
     with ControlPlane() as plane:
         deploy.add_nodes(plane)
-        with Installation(plane, rendered=rendered()) as installation:
+        with Installation(plane, rendered=helm.template()) as installation:
             return _judge([_clients(plane, installation, options), _set(plane, options.pods)])
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from grovekeeper.embedded.installation import Installation
+from tests.chart import helm
 from tests.controlplane.plane import ControlPlane, cpu_seconds, peak_mebibytes
-from tests.e2e.conftest import rendered
 
 LIMITS = tomllib.loads((Path(__file__).parent / "limits.toml").read_text())["deploy"]
 _CALL = re.compile(r'^grovekeeper_kube_requests_total\{resource="([^"]+)",verb="([^"]+)"\} (\S+)', re.MULTILINE)
@@ -33,7 +33,7 @@ def main() -> int:
         add_nodes(plane)
         floor = _floor(plane, replicas)
         print(f"floor: {replicas} ReplicaSets of 2: created {floor[0]:.1f} s, ready {floor[1]:.1f} s", flush=True)
-        with Installation(plane, rendered=rendered()) as installation:
+        with Installation(plane, rendered=helm.template()) as installation:
             ours, cpu, memory, calls = _ours(plane, installation, replicas)
             return _judge(replicas, floor, ours, cpu, memory, calls, plane)
 

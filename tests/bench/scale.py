@@ -14,8 +14,8 @@ from pathlib import Path
 
 from grovekeeper.embedded.installation import Installation
 from tests.bench import deploy, load, mix, referee
+from tests.chart import helm
 from tests.controlplane.plane import ControlPlane, Options, cpu_seconds, peak_mebibytes, resident_mebibytes
-from tests.e2e.conftest import rendered
 
 LIMITS = tomllib.loads((Path(__file__).parent / "limits.toml").read_text())["scale"]
 _SHOWN = 20
@@ -41,7 +41,7 @@ def main() -> int:
     )
     with (
         ControlPlane(Options(node_lease_seconds=600)) as plane,
-        Installation(plane, rendered=rendered()) as installation,
+        Installation(plane, rendered=helm.template()) as installation,
     ):
         processes = {name: c.process.pid for name, c in installation.components.items() if c.process is not None}
         place = mix.Place("default", "scale")

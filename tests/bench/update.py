@@ -10,9 +10,9 @@ import tomllib
 from pathlib import Path
 
 from grovekeeper.embedded.installation import Installation
+from tests.chart import helm
 from tests.controlplane.plane import ControlPlane
 from tests.e2e import backlog
-from tests.e2e.conftest import rendered
 from tests.e2e.world import World
 
 LIMITS = tomllib.loads((Path(__file__).parent / "limits.toml").read_text())["update"]
@@ -23,7 +23,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--racks", type=int, default=14)
     racks = parser.parse_args().racks
-    with ControlPlane() as plane, Installation(plane, rendered=rendered()) as installation:
+    with ControlPlane() as plane, Installation(plane, rendered=helm.template()) as installation:
         found = backlog.run(World(plane, installation), racks, patience=400)
     print(
         f"{found.gangs} gangs of 7 pods on {found.gangs * 7} nodes, all updated in {found.seconds:.1f} s: "

@@ -1,7 +1,5 @@
 """The chart and the built-in registration say the same."""
 
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,24 +8,15 @@ from ruamel.yaml import YAML
 from grovekeeper.embedded import registration
 from grovekeeper.runtime.settings import Webhook
 from grovekeeper.webhooks.server import BODY_SECONDS
-from tests.controlplane import binaries
+from tests.chart import helm
 
-CHART = Path(__file__).parents[2] / "charts" / "grovekeeper"
+pytestmark = pytest.mark.real
+"""helm comes with the control plane's binaries."""
 
 
 @pytest.fixture(scope="module")
 def rendered() -> list[dict[str, Any]]:
-    return template()
-
-
-def template(*values: str) -> list[dict[str, Any]]:
-    helm = binaries.find("helm")
-    if helm is None:
-        pytest.skip("helm is not built yet: python -m tests.controlplane.binaries")
-    command = [str(helm), "template", "grovekeeper", str(CHART), "--namespace", registration.NAMESPACE]
-    command += [part for value in values for part in ("--set", value)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return [obj for obj in YAML(typ="safe").load_all(done.stdout) if obj]
+    return helm.template()
 
 
 @pytest.mark.parametrize("ours", [registration.mutating(), registration.validating()], ids=lambda obj: str(obj["kind"]))
@@ -57,7 +46,7 @@ def test_nobody_is_given_everything(rendered: list[dict[str, Any]]) -> None:
 
 
 def test_in_cert_managers_mode_everything_names_one_certificate() -> None:
-    found = template("webhook.certMode=files", "webhook.certManager.issuerRef.name=ca")
+    found = helm.template("webhook.certMode=files", "webhook.certManager.issuerRef.name=ca")
     certificate = next(obj for obj in found if obj["kind"] == "Certificate")
     where = f"{registration.NAMESPACE}/{certificate['metadata']['name']}"
     for obj in found:
@@ -87,7 +76,7 @@ def test_a_pod_may_end_only_after_it_has_drained(rendered: list[dict[str, Any]])
 
 @pytest.mark.parametrize("on", [True, False])
 def test_domains_may_be_made_only_where_the_feature_is_on_and_let_go_everywhere(on: bool) -> None:
-    objects = template(f"autoMnnvl={str(on).lower()}")
+    objects = helm.template(f"autoMnnvl={str(on).lower()}")
     role = next(obj for obj in objects if obj["kind"] == "ClusterRole")
     verbs = {resource: rule["verbs"] for rule in role["rules"] for resource in rule["resources"]}
     assert {"list", "watch", "patch", "delete"} <= {*verbs["computedomains"]}
@@ -99,7 +88,7 @@ def test_domains_may_be_made_only_where_the_feature_is_on_and_let_go_everywhere(
 
 def rules_of(*profiles: str) -> set[tuple[str, str]]:
     """Return (group, resource) of every rule that the ClusterRole has with these back ends enabled."""
-    everything = template(f"schedulers.profiles={{{','.join(profiles)}}}")
+    everything = helm.template(f"schedulers.profiles={{{','.join(profiles)}}}")
     found = [obj for obj in everything if obj["kind"] == "ClusterRole"]
     return {(g, r) for obj in found for rule in obj["rules"] for g in rule["apiGroups"] for r in rule["resources"]}
 

@@ -52,7 +52,7 @@ BINARIES = {
         Binary("kube-controller-manager", KUBERNETES, "kubernetes", "k8s.io/kubernetes/cmd/kube-controller-manager"),
         Binary("kube-scheduler", KUBERNETES, "kubernetes", "k8s.io/kubernetes/cmd/kube-scheduler"),
         Binary("kubectl", KUBERNETES, "kubernetes", "k8s.io/kubernetes/cmd/kubectl"),
-        Binary("kwok", KWOK, "", "sigs.k8s.io/kwok/cmd/kwok"),
+        Binary("kwok", KWOK, "kubernetes", "sigs.k8s.io/kwok/cmd/kwok"),
         Binary("helm", HELM, "", "helm.sh/helm/v4/cmd/helm"),
     )
 }

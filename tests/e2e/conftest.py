@@ -1,18 +1,15 @@
 """Both targets of the end-to-end suite, each started once: the embedded cluster and the real control plane."""
 
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
 from grovekeeper.embedded.cluster import EmbeddedCluster
 from grovekeeper.embedded.installation import Installation
-from grovekeeper.embedded.registration import NAMESPACE
-from tests.controlplane import binaries
+from tests.chart import helm
 from tests.e2e.world import World
 
 TIMEOUT_SECONDS = 150
@@ -45,16 +42,7 @@ def installed(request: pytest.FixtureRequest) -> Iterator[tuple[Any, Installatio
 
         plane = stack.enter_context(ControlPlane())
         stack.enter_context(InitGates(plane))
-        yield plane, stack.enter_context(Installation(plane, rendered=rendered(SCHEDULERS)))
-
-
-def rendered(*values: str) -> list[dict[str, Any]]:
-    """Return what `helm template` makes of the chart, with values as `--set` takes them."""
-    helm = str(binaries.ensure("helm"))
-    command = [helm, "template", "grovekeeper", "charts/grovekeeper", "--namespace", NAMESPACE]
-    command += [part for value in values for part in ("--set", value)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return [obj for obj in YAML(typ="safe").load_all(done.stdout) if obj]
+        yield plane, stack.enter_context(Installation(plane, rendered=helm.template(SCHEDULERS)))
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ import pytest
 
 from grovekeeper.embedded.installation import NAMESPACE
 from grovekeeper.runtime import certificates
-from tests.e2e.conftest import rendered
+from tests.chart import helm
 from tests.e2e.world import MERGE, Object, RefusedError, World, refused
 
 HOSTS = ["127.0.0.1", f"grovekeeper-webhook.{NAMESPACE}.svc"]
@@ -131,7 +131,7 @@ def chart_of(world: World) -> list[Object]:
     """Return the chart in cert-manager's mode; on the embedded cluster, which needs no Helm, nothing."""
     if not hasattr(world.cluster, "processes"):
         return []
-    return rendered("webhook.certMode=files", "webhook.certManager.issuerRef.name=ca", "webhook.replicas=1")
+    return helm.template("webhook.certMode=files", "webhook.certManager.issuerRef.name=ca", "webhook.replicas=1")
 
 
 @pytest.mark.slow

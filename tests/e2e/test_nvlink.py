@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from grovekeeper.embedded.installation import Installation
+from tests.chart import helm
 from tests.devices import nvidia, published
-from tests.e2e.conftest import rendered
 from tests.e2e.world import MERGE, Object, World, refused
 
 pytestmark = pytest.mark.slow
@@ -30,7 +30,7 @@ def _enabled(installed: tuple[Any, Installation]) -> Iterator[None]:
 
 def _grant(cluster: Any, installation: Installation, on: str) -> None:
     if any(obj["kind"] == "ClusterRole" for obj in installation.rendered):
-        role = next(obj for obj in rendered(f"autoMnnvl={on}") if obj["kind"] == "ClusterRole")
+        role = next(obj for obj in helm.template(f"autoMnnvl={on}") if obj["kind"] == "ClusterRole")
         cluster.request("PUT", "/apis/rbac.authorization.k8s.io/v1/clusterroles/grovekeeper", role)
 
 

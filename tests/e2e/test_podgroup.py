@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from grovekeeper.embedded.installation import Installation
-from tests.e2e.conftest import rendered
+from tests.chart import helm
 from tests.e2e.test_handover import over
 from tests.e2e.world import Object, World, is_ready, uids
 
@@ -24,7 +24,7 @@ def gated() -> Iterator[tuple[object, Installation]]:
     options = Options(gates="GenericWorkload=true", apis="scheduling.k8s.io/v1beta1=true")
     with ExitStack() as stack:
         plane = stack.enter_context(ControlPlane(options))
-        chart = rendered("schedulers.profiles={default-scheduler,podgroup}")
+        chart = helm.template("schedulers.profiles={default-scheduler,podgroup}")
         yield plane, stack.enter_context(Installation(plane, rendered=chart))
 
 
