@@ -6,7 +6,7 @@ import urllib.error
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
+import yaml
 
 FOLDER = Path(__file__).parents[1] / "charts" / "grovekeeper" / "crds"
 SCHEDULERS = Path(__file__).parent / "schedulers"
@@ -21,7 +21,7 @@ def install(cluster: Any) -> None:
 
 def install_scheduler(cluster: Any, name: str) -> None:
     """Create the kinds of another scheduler (`kai` or `volcano`) that are not there yet; wait until they are served."""
-    for definition in YAML(typ="safe").load_all((SCHEDULERS / f"{name}.yaml").read_text()):
+    for definition in yaml.safe_load_all((SCHEDULERS / f"{name}.yaml").read_text()):
         spec = definition["spec"]
         path = f"/apis/{spec['group']}/{spec['versions'][0]['name']}/{spec['names']['plural']}"
         if not _is_served(cluster, path):

@@ -1,5 +1,6 @@
 """Bad input as a value: one FieldError per fault, worded like the API server words its own."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -7,7 +8,7 @@ from typing import Literal
 from grovekeeper.api import raw
 
 Reason = Literal[
-    "Required", "Invalid", "Forbidden", "Duplicate", "NotFound", "NotSupported", "TooLong", "NotSupportedYet"
+    "Required", "Invalid", "Forbidden", "Duplicate", "NotFound", "NotSupported", "TooLong", "TooMany", "NotSupportedYet"
 ]
 
 _WORDS: dict[Reason, str] = {
@@ -18,6 +19,7 @@ _WORDS: dict[Reason, str] = {
     "NotFound": "Not found",
     "NotSupported": "Unsupported value",
     "TooLong": "Too long",
+    "TooMany": "Too many",
     "NotSupportedYet": "Not supported yet",
 }
 _MAX_VALUE = 120
@@ -53,5 +55,5 @@ def joined(errors: Iterable[FieldError]) -> str:
 
 
 def _shown(value: raw.Json) -> str:
-    text = f'"{value}"' if isinstance(value, str) else str(value)
+    text = f'"{value}"' if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= _MAX_VALUE else text[: _MAX_VALUE - 1] + "…"

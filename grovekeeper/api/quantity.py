@@ -4,7 +4,7 @@ import re
 from fractions import Fraction
 from functools import lru_cache
 
-_FORM = re.compile(r"^([+-]?(?:\d+\.?\d*|\.\d+))(?:([eE][+-]?\d+)|(m|u|n|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei))?$")
+_FORM = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:([eE][+-]?[0-9]+)|(m|u|n|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei))?")
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _DIGITS, _EXPONENT = 64, 4
 """Characters of a number and of an exponent (e+99)."""
@@ -14,7 +14,7 @@ _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 @lru_cache(maxsize=4096)
 def exact(text: str) -> Fraction:
     """Return the quantity's value; raise ValueError with what is allowed for anything else (NaN, "1 Gi", "1gb")."""
-    found = _FORM.match(text)
+    found = _FORM.fullmatch(text)
     if found is None:
         raise ValueError(f'"{text}" is not a quantity: use a number with an optional suffix such as 100m, 4, 2Gi, 5e3')
     number, exponent, suffix = found.groups()

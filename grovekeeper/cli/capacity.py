@@ -5,10 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
-from grovekeeper.api import raw
+from grovekeeper.api import kubeyaml, raw
 from grovekeeper.kube import errors, http, resources
 from grovekeeper.placement import levels, snapshot
 from grovekeeper.reconciler import asks
@@ -88,12 +85,18 @@ def bindings(objects: Iterable[raw.Object]) -> dict[str, dict[str, str]]:
 def _items(path: Path, kind: str) -> list[raw.Object]:
     try:
         text = path.read_text(encoding="utf-8")
-        loaded = json.loads(text) if path.suffix == ".json" else list(YAML(typ="safe").load_all(text))
-    except (OSError, UnicodeDecodeError, ValueError, YAMLError) as error:
+        documents = [json.loads(text)] if text.lstrip()[:1] == "{" else _documents(text)
+    except (OSError, UnicodeDecodeError, ValueError) as error:
         why = " ".join(str(error).split())
         raise CapacityError(
             f"{path}: cannot be read ({why}): write it with `kubectl get {kind.lower()}s -o json`"
         ) from error
-    documents = loaded if isinstance(loaded, list) else [loaded]
     found = [item for each in documents if isinstance(each, dict) for item in each.get("items") or [each]]
     return [item for item in found if isinstance(item, dict) and item.get("kind", kind) == kind and "metadata" in item]
+
+
+def _documents(text: str) -> list[raw.Json]:
+    found, faults = kubeyaml.documents(text)
+    if faults:
+        raise ValueError(f"line {faults[0].place[0]}: {faults[0].message}")
+    return [each for parsed in found for each in (parsed.value if isinstance(parsed.value, list) else [parsed.value])]

@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
-from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+import yaml
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from grovekeeper.api import names
-from grovekeeper.cli import manifests
+from grovekeeper.cli import check, manifests
 
 _ONLY = {
     names.PODGANGSET: {
@@ -47,7 +46,7 @@ def command(paths: tuple[str, ...], kind: str, write: bool) -> None:
     loaded = manifests.Loaded()
     done = list(_read(paths, names.DIALECTS[kind], loaded))
     for trouble in loaded.troubles:
-        click.echo(f"{trouble.file}:{trouble.line}:{trouble.column}: {trouble.message}", err=True)
+        click.echo(check.printable(trouble.text()), err=True)
     for name, result in done:
         for text in (*result.faults, *result.notes):
             click.echo(f"{name}:{text}", err=True)
@@ -61,11 +60,10 @@ def command(paths: tuple[str, ...], kind: str, write: bool) -> None:
 def _read(paths: Iterable[str], target: names.Dialect, loaded: manifests.Loaded) -> Iterator[tuple[str, Converted]]:
     for path in paths:
         for name, text in manifests.contents(path, loaded):
-            try:
+            troubles = manifests.read(name, text).troubles
+            loaded.troubles += troubles
+            if not troubles:
                 yield name, convert(text, target)
-            except MarkedYAMLError as error:
-                line = error.problem_mark.line + 1 if error.problem_mark else 1
-                loaded.troubles.append(manifests.Trouble(name, line, 1, f"not YAML: {error.problem or error.context}"))
 
 
 def _put(done: Sequence[tuple[str, Converted]], *, write: bool) -> None:
@@ -80,7 +78,7 @@ def _put(done: Sequence[tuple[str, Converted]], *, write: bool) -> None:
 
 
 def convert(text: str, target: names.Dialect) -> Converted:
-    """Return the text with its sets in the target's spelling; raise MarkedYAMLError for what is not YAML. Pure."""
+    """Return the text with its sets in the target's spelling; raise yaml.YAMLError for what is not YAML. Pure."""
     source = next(dialect for dialect in names.DIALECTS.values() if dialect is not target)
     words = dict(zip(_words(source), _words(target), strict=True))
     result = Converted(text)
@@ -112,7 +110,7 @@ def _words(dialect: names.Dialect) -> tuple[str, ...]:
 
 
 def _objects(text: str) -> Iterator[MappingNode]:
-    for node in YAML(pure=True).compose_all(text):
+    for node in yaml.compose_all(text, Loader=yaml.CSafeLoader):
         if not isinstance(node, MappingNode):
             continue
         items = _at(node, "items")

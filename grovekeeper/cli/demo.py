@@ -12,9 +12,8 @@ import click
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
-from ruamel.yaml import YAML
 
-from grovekeeper.api import conditions, names, raw
+from grovekeeper.api import conditions, kubeyaml, names, raw
 from grovekeeper.cli import demo_manifests
 from grovekeeper.embedded.cluster import EmbeddedCluster
 from grovekeeper.embedded.installation import Installation, nodes, wait_for
@@ -95,7 +94,7 @@ class _Repository:
     def head(self) -> list[raw.Object]:
         """Return the objects of the last commit, from Git and not from the folder."""
         listed = self._git("ls-tree", "--name-only", "HEAD").split()
-        return [YAML(typ="safe").load(self._git("show", f"HEAD:{name}")) for name in listed]
+        return [kubeyaml.documents(self._git("show", f"HEAD:{name}"))[0][0].value for name in listed]
 
     def _git(self, *arguments: str) -> str:
         done = subprocess.run(

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 
 import click
 import jsonpatch
-from ruamel.yaml import YAML
 
-from grovekeeper.api import crds, defaults, names, raw, structural
+from grovekeeper.api import crds, defaults, kubeyaml, names, raw, structural
 from grovekeeper.cli import check, manifests
 from grovekeeper.expand import gangs, parse, pods, sharing, whole
 from grovekeeper.expand.backends import kai
@@ -26,9 +25,16 @@ def command(paths: tuple[str, ...], output: str, init_image: str) -> None:
     """
     loaded = manifests.load(paths)
     for trouble in loaded.troubles:
-        click.echo(f"{trouble.file}:{trouble.line}:{trouble.column}: {trouble.message}", err=True)
+        click.echo(check.printable(trouble.text()), err=True)
     if loaded.troubles:
         sys.exit(2)
+    found = [finding for document in loaded.documents for finding in check.judge(document)[0]]
+    for finding in found:
+        click.echo(check.printable(finding.text()), err=True)
+    if found:
+        sys.exit(1)
+    for note in loaded.notes:
+        click.echo(check.printable(f"note: {note}"), err=True)
     result: list[raw.Object] = []
     bindings = {
         document.object["metadata"]["name"]: document.object
@@ -38,20 +44,12 @@ def command(paths: tuple[str, ...], output: str, init_image: str) -> None:
     for document in loaded.documents:
         if document.object["kind"] == names.TOPOLOGY_BINDING:
             continue
-        found, _warnings = check.judge(document)
-        if found:
-            for finding in found:
-                click.echo(finding.text(), err=True)
-            sys.exit(1)
         result += _objects(document, bindings, loaded.claim_templates, init_image)
     if output == "json":
         click.echo(json.dumps({"apiVersion": "v1", "kind": "List", "items": result}, indent=2))
         return
-    writer = YAML()
-    writer.explicit_start = True
-    writer.representer.ignore_aliases = lambda _data: True
     for obj in result:
-        writer.dump(obj, sys.stdout)
+        click.echo(f"---\n{kubeyaml.dumped(obj)}", nl=False)
 
 
 def _objects(

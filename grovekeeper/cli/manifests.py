@@ -1,17 +1,11 @@
 """Manifests from files, folders and standard input, with the line of every field."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.constructor import DuplicateKeyError
-from ruamel.yaml.error import MarkedYAMLError
-from ruamel.yaml.nodes import MappingNode, ScalarNode
-
-from grovekeeper.api import names, raw
+from grovekeeper.api import kubeyaml, names, raw, structural
 
 _CHILDREN = (names.PODCLIQUE, names.SCALINGGROUP)
 """Kinds of our group that are made from a set, never written by hand."""
@@ -22,8 +16,10 @@ class Document:
     """One Kubernetes object of a file."""
 
     file: str
-    node: CommentedMap
     object: raw.Object
+    places: dict[kubeyaml.Path, kubeyaml.Place]
+    at: kubeyaml.Path = ()
+    """Where the object stands in its document: an entry of a List."""
 
     @property
     def title(self) -> str:
@@ -32,26 +28,29 @@ class Document:
         name = metadata.get("name", "") if isinstance(metadata, dict) else ""
         return f"{self.object.get('kind')} {name}".strip()
 
-    def line_of(self, path: str) -> tuple[int, int]:
-        """Return line and column (from 1) of the deepest part of a field path that is there."""
-        node: object = self.node
-        line, column = self.node.lc.line + 1, self.node.lc.col + 1
-        for part in path.replace("[", ".[").split("."):
-            if isinstance(node, CommentedMap) and part in node:
-                place = node.lc.key(part)
-                node = node[part]
-            elif (
-                isinstance(node, CommentedSeq)
-                and part.startswith("[")
-                and part[1:-1].isdigit()
-                and int(part[1:-1]) < len(node)
-            ):
-                place = node.lc.item(int(part[1:-1]))
-                node = node[int(part[1:-1])]
-            else:
+    def line_of(self, path: str) -> kubeyaml.Place:
+        """Return the place of the deepest part of a field path that is there. Keys may hold dots and brackets."""
+        here = self.at
+        node: raw.Json = self.object
+        while path:
+            step = _step(node, path)
+            if step is None or (*here, step[0]) not in self.places:
                 break
-            line, column = place[0] + 1, place[1] + 1
-        return line, column
+            here, path = (*here, step[0]), step[1]
+            node = node[step[0]]
+        return self.places[here]
+
+
+def _step(node: raw.Json, path: str) -> tuple[str | int, str] | None:
+    """Return the key or index that a path begins with, and the rest of the path."""
+    keys: list[str | int] = list(range(len(node)) if isinstance(node, list) else node if isinstance(node, dict) else ())
+    # A key that begins with another comes before it.
+    for key in sorted(keys, reverse=True):
+        for form in (f"[{key}]",) if isinstance(key, int) else (f"[{key}]", key):
+            rest = path.removeprefix(form)
+            if rest != path and (not rest or rest[0] in ".["):
+                return key, rest.removeprefix(".")
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +61,10 @@ class Trouble:
     line: int
     column: int
     message: str
+
+    def text(self) -> str:
+        """Return `file:line:column: message`; a file that could not be opened has no line."""
+        return f"{self.file}:{self.line}:{self.column}: {self.message}" if self.line else f"{self.file}: {self.message}"
 
 
 @dataclass(slots=True)
@@ -84,23 +87,57 @@ def load(paths: Iterable[str]) -> Loaded:
     return loaded
 
 
-def contents(text: str, loaded: Loaded) -> Iterable[tuple[str, str]]:
+def contents(text: str, loaded: Loaded) -> Iterator[tuple[str, str]]:
     """Yield name and text of a file, of every manifest file below a folder, or of standard input."""
-    if text == "-":
-        yield "<stdin>", sys.stdin.read()
-        return
     path = Path(text)
-    if not path.exists():
-        loaded.troubles.append(Trouble(text, 0, 0, "no such file or folder: check the path"))
+    if text == "-":
+        yield from _decoded("<stdin>", sys.stdin.buffer.read(), loaded)
         return
-    files = sorted(f for f in path.rglob("*") if f.suffix in (".yaml", ".yml", ".json")) if path.is_dir() else [path]
-    if not files:
-        loaded.troubles.append(Trouble(text, 0, 0, "the folder has no .yaml, .yml or .json files"))
-    for file in files:
+    if not path.exists():
+        why = "a symbolic link that leads nowhere" if path.is_symlink() else "no such file or folder"
+        loaded.troubles.append(Trouble(text, 0, 0, f"{why}: check the path"))
+        return
+    for file in _files(path, loaded) if path.is_dir() else [path]:
         try:
-            yield str(file), file.read_bytes().decode("utf-8")
-        except (UnicodeDecodeError, OSError) as error:
-            loaded.troubles.append(Trouble(str(file), 0, 0, f"cannot be read as UTF-8 text: {error}"))
+            data = file.read_bytes()
+        except OSError as error:
+            why = (error.strerror or str(error)).lower()
+            loaded.troubles.append(Trouble(str(file), 0, 0, f"cannot be read ({why}): check the file and its rights"))
+        else:
+            yield from _decoded(str(file), data, loaded)
+
+
+def _files(folder: Path, loaded: Loaded) -> list[Path]:
+    """Return the manifest files below a folder: nothing hidden, no templates of a chart."""
+    found = []
+    charts: set[Path] = set()
+    for file in sorted(folder.rglob("*")):
+        inside = file.relative_to(folder)
+        if file.suffix not in (".yaml", ".yml", ".json") or any(part.startswith(".") for part in inside.parts):
+            continue
+        chart = next((p for p in file.parents if p.name == "templates" and (p.parent / "Chart.yaml").exists()), None)
+        if chart is not None:
+            charts.add(chart)
+        elif file.is_file() or not file.exists():
+            found.append(file)
+    for templates in sorted(charts):
+        loaded.notes.append(f"{templates}: a Helm chart's templates passed over: {_RENDER}")
+    if not found and not charts:
+        text = "the folder has no .yaml, .yml or .json files: name another"
+        loaded.troubles.append(Trouble(str(folder), 0, 0, text))
+    return found
+
+
+_RENDER = "check what it renders: `helm template CHART | grovekeeper check -`"
+
+
+def _decoded(name: str, data: bytes, loaded: Loaded) -> Iterator[tuple[str, str]]:
+    try:
+        yield name, data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        text = f"not UTF-8 text (byte 0x{data[error.start]:02x}): save it as UTF-8"
+        loaded.troubles.append(Trouble(name, line, error.start - data.rfind(b"\n", 0, error.start), text))
 
 
 def read(file: str, content: str) -> Loaded:
@@ -111,72 +148,63 @@ def read(file: str, content: str) -> Loaded:
 
 
 def _read(file: str, content: str, loaded: Loaded) -> None:
-    reader = YAML()
-    found = False
-    try:
-        for node in reader.load_all(content):
-            if node is None:
-                continue
-            found = True
-            items = node.get("items") if isinstance(node, CommentedMap) and node.get("kind") == "List" else None
-            for each in [node] if items is None else items if isinstance(items, list) else [items]:
-                _take(file, each, loaded)
-    except DuplicateKeyError:
-        found = True
-        loaded.troubles += _duplicates(file, content)
-    except MarkedYAMLError as error:
-        found = True
-        mark = error.problem_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        loaded.troubles.append(Trouble(file, line, column, f"not YAML: {error.problem or error.context}"))
-    if not found:
+    documents, faults = kubeyaml.documents(content)
+    for document in documents:
+        _take_document(file, document, loaded)
+    if faults and "{{" in content:
+        place = next(i for i, line in enumerate(content.splitlines(), 1) if "{{" in line)
+        loaded.troubles.append(Trouble(file, place, 1, f"a template, not a manifest: {_RENDER}"))
+        return
+    loaded.troubles += [Trouble(file, *fault.place, fault.message) for fault in faults]
+    if not documents and not faults:
         loaded.troubles.append(Trouble(file, 1, 1, "the file is empty: remove it or put a manifest into it"))
 
 
-def _duplicates(file: str, content: str) -> list[Trouble]:
-    """Return a trouble for every key that a mapping has twice, with the lines of both."""
-    found = []
-    stack = [node for node in YAML().compose_all(content) if node is not None]
-    seen: set[int] = set()
-    while stack:
-        node = stack.pop()
-        if id(node) in seen or isinstance(node, ScalarNode):
-            continue
-        seen.add(id(node))
-        first: dict[str, int] = {}
-        for entry in node.value:
-            if not isinstance(node, MappingNode):
-                stack.append(entry)
-                continue
-            key, value = entry
-            stack.append(value)
-            line, name = key.start_mark.line + 1, str(key.value)
-            if name in first:
-                text = f'duplicate key "{name}", on line {first[name]}, too: only one would count; remove one'
-                found.append(Trouble(file, line, key.start_mark.column + 1, text))
-            first.setdefault(name, line)
-    return sorted(found, key=lambda trouble: trouble.line)
-
-
-def _take(file: str, node: object, loaded: Loaded) -> None:
-    if not isinstance(node, CommentedMap):
-        text = f"an object must be a mapping with apiVersion and kind, found {word(node)}"
-        loaded.troubles.append(Trouble(file, 1, 1, text))
+def _take_document(file: str, document: kubeyaml.Parsed, loaded: Loaded) -> None:
+    value = document.value
+    kind = value.get("kind") if isinstance(value, dict) else None
+    if kind not in _LISTS:
+        _take(file, Document(file, value, document.places), loaded)
         return
-    obj = _plain(node)
+    items = value.get("items")
+    if not isinstance(items, list):
+        line, column = document.places.get(("items",), document.place)
+        loaded.troubles.append(
+            Trouble(file, line, column, f"items of a {kind} must be a list, found {structural.word(items)}")
+        )
+        return
+    if not items:
+        loaded.notes.append(f"{file}:{document.place[0]}: a {kind} without items passed over")
+    for index, item in enumerate(items):
+        _take(file, Document(file, item, document.places, ("items", index)), loaded)
+
+
+_LISTS = ("List", *(f"{kind}List" for kind in (*names.DIALECTS, names.TOPOLOGY_BINDING)))
+
+
+def _take(file: str, document: Document, loaded: Loaded) -> None:
+    obj = document.object
+    line, column = document.places[document.at]
+    if not isinstance(obj, dict):
+        text = f"an object must be a mapping with apiVersion and kind, found {structural.word(obj)}"
+        loaded.troubles.append(Trouble(file, line, column, text))
+        return
     kind, version = obj.get("kind"), obj.get("apiVersion")
-    line = node.lc.line + 1
-    if kind in (*names.DIALECTS, names.TOPOLOGY_BINDING):
-        loaded.documents.append(Document(file, node, obj))
+    ours = isinstance(version, str) and version.partition("/")[0] == names.GROUP
+    known = ", ".join((*names.DIALECTS, names.TOPOLOGY_BINDING))
+    if not isinstance(kind, str | None):
+        loaded.troubles.append(Trouble(file, line, column, f"kind must be a text, found {structural.word(kind)}"))
+    elif kind in (*names.DIALECTS, names.TOPOLOGY_BINDING):
+        loaded.documents.append(document)
     elif kind == "ResourceClaimTemplate":
         _take_template(file, line, obj, loaded)
-    elif isinstance(version, str) and version.partition("/")[0] == names.GROUP and kind not in _CHILDREN:
-        known = ", ".join((*names.DIALECTS, names.TOPOLOGY_BINDING))
-        loaded.troubles.append(Trouble(file, line, 1, f"{names.GROUP} has no kind {kind}: write one of {known}"))
-    elif isinstance(kind, str | None):
-        loaded.notes.append(f"{file}:{line}: {kind or 'a document without kind'} passed over")
+    elif ours and kind in _CHILDREN:
+        loaded.notes.append(f"{file}:{line}: {kind} passed over: it is made from a set, keep only the set in Git")
+    elif ours:
+        text = f"{names.GROUP} has no kind {kind}" if kind else "kind is missing"
+        loaded.troubles.append(Trouble(file, line, column, f"{text}: write one of {known}"))
     else:
-        loaded.troubles.append(Trouble(file, line, 1, f"kind must be a text, found {word(kind)}"))
+        loaded.notes.append(f"{file}:{line}: {kind or 'a document without kind'} passed over")
 
 
 def _take_template(file: str, line: int, obj: raw.Object, loaded: Loaded) -> None:
@@ -186,24 +214,3 @@ def _take_template(file: str, line: int, obj: raw.Object, loaded: Loaded) -> Non
         loaded.troubles.append(Trouble(file, line, 1, text))
         return
     loaded.claim_templates[str(metadata.get("namespace") or "default"), str(metadata.get("name"))] = spec
-
-
-def word(value: object) -> str:
-    """Return what YAML calls a value."""
-    kinds = {bool: "a boolean", int: "an integer", float: "a number", str: "a text", list: "a list", dict: "a mapping"}
-    return next((text for kind, text in kinds.items() if isinstance(value, kind)), "nothing")
-
-
-def _plain(node: object) -> raw.Json:
-    """Return the node in JSON's types; fields without a value are left out, as the API server drops them."""
-    if isinstance(node, dict):
-        return {str(key): _plain(value) for key, value in node.items() if value is not None}
-    if isinstance(node, list):
-        return [_plain(entry) for entry in node]
-    if isinstance(node, bool) or node is None:
-        return node
-    if isinstance(node, int):
-        return int(node)
-    if isinstance(node, float):
-        return float(node)
-    return str(node)

@@ -13,14 +13,14 @@ def read(paths: tuple[str, ...]) -> tuple[list[raw.Object], dict[str, dict[str, 
     """Return the sets, and the levels by name of each binding; say what is wrong and end with 2 where something is."""
     loaded = manifests.load(paths)
     for trouble in loaded.troubles:
-        click.echo(f"{trouble.file}:{trouble.line}:{trouble.column}: {trouble.message}", err=True)
+        click.echo(check.printable(trouble.text()), err=True)
     if loaded.troubles:
         sys.exit(2)
     result = []
     for document in loaded.documents:
         found, _warnings = check.judge(document)
         for finding in found:
-            click.echo(finding.text(), err=True)
+            click.echo(check.printable(finding.text()), err=True)
         if found:
             sys.exit(2)
         if document.object["kind"] != names.TOPOLOGY_BINDING:

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 import click
-from ruamel.yaml import YAML
 
+from grovekeeper.api import kubeyaml
 from grovekeeper.cli import capacity
 from grovekeeper.kube import errors
 from grovekeeper.placement import levels
@@ -28,4 +28,4 @@ def command(name: str, nodes: Path | None, kubeconfig: Path | None) -> None:
         keys = ", ".join(key for _domain, known in levels.WELL_KNOWN for key in known[:1])
         click.echo(f"grovekeeper topology: most nodes carry none of the well-known labels (such as {keys})", err=True)
         sys.exit(1)
-    YAML().dump(levels.binding(name, found), sys.stdout)
+    click.echo(kubeyaml.dumped(levels.binding(name, found)), nl=False)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import orjson
 from aiohttp import web
 
-from grovekeeper.api import raw, structural
+from grovekeeper.api import errors, raw, structural
 from grovekeeper.embedded import apply, discovery, kinds, paging, patches, pods, selectors, tables
 from grovekeeper.embedded import schema as schemas
 from grovekeeper.embedded.admission import Admission, DeniedError, Request
@@ -118,7 +118,7 @@ class ApiServer:
 
     def _check_fields(self, call: Call, body: raw.Object, content: str) -> None:
         """Refuse unknown fields, or warn of them, as `fieldValidation` asks; apply always refuses them."""
-        unknown = list(schemas.unknown(body, call.kind.schema))
+        unknown = [path for path, _known in structural.unknown(body, call.kind.schema)]
         if not unknown or call.query.get("fieldValidation") == "Ignore":
             return
         if content == "application/apply-patch+yaml":
@@ -334,15 +334,22 @@ class ApiServer:
         return admitted
 
     def _check(self, kind: kinds.Kind, obj: raw.Object, old: raw.Object | None) -> None:
-        found = list(schemas.faults(obj, kind.schema, old)) if kind.schema is not None else []
+        found = list(structural.faults(obj, kind.schema, old))
         if kind.kind == "Pod":
             fault = pods.creation_fault(obj) if old is None else pods.update_fault(obj, old)
             if fault:
-                found.append((fault[0], "FieldValueForbidden", fault[1]))
+                found.append(errors.FieldError(fault[0], "Forbidden", fault[1]))
         if found:
             name = obj["metadata"].get("name", "")
-            text = ", ".join(f"{path}: {message}" for path, _reason, message in found)
-            causes = [{"field": path, "reason": reason, "message": message} for path, reason, message in found]
+            causes = [
+                {
+                    "field": each.path,
+                    "reason": f"FieldValue{each.reason}",
+                    "message": each.text().removeprefix(f"{each.path}: "),
+                }
+                for each in found
+            ]
+            text = errors.joined(found)
             full = f"{kind.kind}.{kind.group}" if kind.group else kind.kind
             raise StatusError(422, "Invalid", f'{full} "{name}" is invalid: {text}', {"name": name, "causes": causes})
 

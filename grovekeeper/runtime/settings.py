@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
-from grovekeeper.api import names
+from grovekeeper.api import kubeyaml, names, structural
 
 PREFIX = "GROVEKEEPER_"
 
@@ -140,14 +138,18 @@ def redis_url(settings: Settings) -> str:
 
 def _read(path: Path) -> dict[str, object]:
     try:
-        loaded = YAML(typ="safe").load(path.read_text())
+        found, faults = kubeyaml.documents(path.read_text(encoding="utf-8"), nulls=True)
     except FileNotFoundError as error:
         raise SettingsError(f"{path} does not exist: give the path of a settings file with --config") from error
-    except YAMLError as error:
-        raise SettingsError(f"{path} is not YAML: {error}") from error
-    if loaded is not None and not isinstance(loaded, dict):
-        raise SettingsError(f"{path} must be a mapping of settings, found {type(loaded).__name__}")
-    return loaded or {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read ({error}): check the file and its rights") from error
+    if faults:
+        raise SettingsError(f"{path}:{faults[0].place[0]}: {faults[0].message}")
+    loaded = found[0].value if found else {}
+    if not isinstance(loaded, dict) or len(found) > 1:
+        text = f"{len(found)} documents" if len(found) > 1 else structural.word(loaded)
+        raise SettingsError(f"{path} must be one mapping of settings, found {text}")
+    return loaded
 
 
 def _assign(values: dict[str, object], parts: list[str], text: str) -> None:

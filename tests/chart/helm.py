@@ -4,7 +4,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
+import yaml
 
 from grovekeeper.embedded import registration
 from tests.controlplane import binaries
@@ -17,4 +17,4 @@ def template(*values: str) -> list[dict[str, Any]]:
     command = [str(binaries.ensure("helm")), "template", "grovekeeper", str(CHART)]
     command += ["--namespace", registration.NAMESPACE, *(part for value in values for part in ("--set", value))]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return [obj for obj in YAML(typ="safe").load_all(done.stdout) if obj]
+    return [obj for obj in yaml.safe_load_all(done.stdout) if obj]

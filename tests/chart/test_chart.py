@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
+import yaml
 
 from grovekeeper.embedded import registration
 from grovekeeper.runtime.settings import Webhook
@@ -62,7 +62,7 @@ def test_in_cert_managers_mode_everything_names_one_certificate() -> None:
     assert volume["secret"]["secretName"] == certificate["spec"]["secretName"]
     mount = next(entry for entry in spec["containers"][0]["volumeMounts"] if entry["name"] == volume["name"])
     assert "subPath" not in mount  # the kubelet would never renew it
-    settings = YAML(typ="safe").load(next(o for o in found if o["kind"] == "ConfigMap")["data"]["settings.yaml"])
+    settings = yaml.safe_load(next(o for o in found if o["kind"] == "ConfigMap")["data"]["settings.yaml"])
     assert (settings["webhook"]["cert_mode"], settings["webhook"]["cert_dir"]) == ("files", mount["mountPath"])
 
 

@@ -1,6 +1,9 @@
 """check and expand as a user calls them."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,7 +42,7 @@ def run(*arguments: str) -> Result:
         pytest.param(
             GOOD + "      - name: a\n        spec: {podSpec: {containers: [{name: c}]}}\n",
             1,
-            "already used",
+            'cliques[1]: Duplicate value: {"name": "a"}: entry 0 has the same',
             id="twice",
         ),
         pytest.param(
@@ -77,6 +80,48 @@ def run(*arguments: str) -> Result:
             id="several documents",
         ),
         pytest.param("a: [", 2, "not YAML", id="not YAML"),
+        pytest.param("\ta: 1", 2, "set.yaml:1:1: not YAML: found character that cannot start", id="a tab"),
+        pytest.param("a: \x00", 2, "set.yaml:1:4: not YAML: the control character U+0000", id="binary"),
+        pytest.param("a: " + "[" * 5000, 2, "nested deeper than 200 levels", id="deep"),
+        pytest.param("a: &a {b: *a}", 2, "the anchor of alias *a contains itself", id="an endless object"),
+        pytest.param("a: *a", 2, "the anchor of alias *a is not there", id="no anchor"),
+        pytest.param("{[a]: 1}", 2, "a key must be a text", id="a key of another shape"),
+        pytest.param("{1: a, '1': b}", 2, 'duplicate key "1"', id="keys that are the same text"),
+        pytest.param(GOOD.replace("demo", "{{ .Values.name }}"), 2, "set.yaml:3:1: a template", id="a Helm template"),
+        pytest.param("{{- if .Values.on }}\n" + GOOD + "{{ end }}", 2, "set.yaml:1:1: a template", id="a condition"),
+        pytest.param("\ufeff" + GOOD.replace("\n", "\r\n"), 0, "1 of 1 manifests are fine", id="from Windows"),
+        pytest.param(GOOD.replace("demo", '"de\\x1bmo"'), 1, "de\\x1bmo", id="terminal control"),
+        pytest.param(GOOD.replace("image: i", "image: on"), 1, "found a boolean: put it in quotation marks", id="on"),
+        pytest.param(
+            GOOD.replace("{name: demo}", "{name: d, namespace: A B}"), 1, "must be a DNS label", id="namespace"
+        ),
+        pytest.param(
+            GOOD.replace("image: i", "image: i, resources: {limits: {cpu: 1 core}}"), 1, "a quantity such as", id="cpu"
+        ),
+        pytest.param(
+            GOOD.replace("{name: c, image: i}", "{name: c}, {name: c}"),
+            1,
+            "containers[1]: Duplicate",
+            id="two of a name",
+        ),
+        pytest.param(
+            GOOD.replace("name: a\n", "name: a\n        topologyConstraint: {pack: {}}\n"),
+            1,
+            "pack needs",
+            id="a CEL rule",
+        ),
+        pytest.param(
+            GOOD.replace("{podSpec:", "&s {replicasx: 2, podSpec:") + "      - {name: b, spec: {<<: *s}}\n",
+            1,
+            "set.yaml:8:19: PodGangSet demo: spec.template.cliques[1].spec.replicasx",
+            id="a fault that was merged in",
+        ),
+        pytest.param(GOOD + "---\n" + GOOD, 0, "set.yaml:10: PodGangSet demo: the name is used at", id="the same name"),
+        pytest.param("apiVersion: v1\nkind: List\nitems: [5]\n", 2, "set.yaml:3:9: an object must be", id="an item"),
+        pytest.param("kind: List\nitems: []\n", 0, "a List without items passed over", id="an empty list"),
+        pytest.param("kind: PodGangSetList\nitems: [" + "{kind: PodGangSet}]", 1, "apiVersion", id="a list of sets"),
+        pytest.param("apiVersion: grove.io/v1alpha1\n", 2, "kind is missing: write one of", id="no kind"),
+        pytest.param("apiVersion: grove.io/v1alpha1\nkind: PodClique\n", 0, "made from a set", id="a child"),
         pytest.param("apiVersion: v1\nkind: Service\n---\n" + GOOD, 0, "Service passed over", id="another kind"),
     ],
 )
@@ -92,6 +137,32 @@ def test_check_answers_in_json_and_a_missing_file_is_2(tmp_path: Path) -> None:
     found = run("check", "-o", "json", str(tmp_path))
     assert json.loads(found.stdout)["findings"][0]["path"] == "spec.template.cliques[0].name"
     assert run("check", str(tmp_path / "none.yaml")).exit_code == 2
+
+
+def test_check_passes_over_charts_and_hidden_folders_and_says_why_a_file_cannot_be_read(tmp_path: Path) -> None:
+    for name in (".git", ".github", "chart/templates", "sets"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "chart" / "Chart.yaml").write_text("name: chart\nversion: 1.0.0\n")
+    for name in (".git/a.yaml", ".github/a.yaml", "chart/templates/a.yaml"):
+        (tmp_path / name).write_text("{{ not }} [ YAML")
+    (tmp_path / "sets" / "good.yaml").write_text(GOOD)
+    os.mkfifo(tmp_path / "pipe.yaml")
+    found = run("check", str(tmp_path))
+    assert (found.exit_code, "1 of 1 manifests are fine" in found.output) == (0, True), found.output
+    assert "chart/templates: a Helm chart's templates passed over: check what it renders" in found.output
+    (tmp_path / "lost.yaml").symlink_to("nowhere")
+    (tmp_path / "latin.yaml").write_bytes(b"a: b\nc: \xe9\n")
+    found = run("check", str(tmp_path))
+    assert found.exit_code == 2
+    assert "lost.yaml: cannot be read (no such file or directory)" in found.output
+    assert "latin.yaml:2:4: not UTF-8 text (byte 0xe9)" in found.output
+
+
+@pytest.mark.parametrize("file", [pytest.param("/dev/stdin", id="a pipe"), pytest.param("-", id="-")])
+def test_check_reads_what_is_piped_to_it(file: str) -> None:
+    command = [sys.executable, "-m", "grovekeeper.cli", "check", file]
+    done = subprocess.run(command, input=GOOD, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "1 of 1 manifests are fine, 0 findings\n")
 
 
 def test_expand_prints_the_pods_as_the_webhook_leaves_them(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
+import yaml
 
 from grovekeeper.embedded.installation import nodes
 from tests.e2e.world import Object, World, is_ready
@@ -54,5 +54,5 @@ def test_an_example_comes_up(world: World, path: Path) -> None:
 
 
 def load(path: Path) -> Object:
-    found: Object = YAML(typ="safe").load(path.read_text())
+    found: Object = yaml.safe_load(path.read_text())
     return found

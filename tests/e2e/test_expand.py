@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner
-from ruamel.yaml import YAML
 
 from grovekeeper.cli.main import main
 from tests.e2e.world import World
@@ -61,7 +61,7 @@ IDENTITY = re.compile(r"\w+:metadata\.ownerReferences\[\d+\]\.uid|Pod:metadata\.
 @pytest.mark.slow
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.parent.name)
 def test_what_expand_prints_is_what_the_cluster_has(world: World, path: Path, tmp_path: Path) -> None:
-    obj = YAML(typ="safe").load(path.read_text())
+    obj = yaml.safe_load(path.read_text())
     obj["metadata"]["namespace"] = world.namespace
     for clique in obj["spec"]["template"]["cliques"]:
         # Nothing has room for them, so that pods stay as the webhook left them.
@@ -91,7 +91,7 @@ def test_what_expand_prints_is_what_the_cluster_has(world: World, path: Path, tm
 
 
 def init_image(world: World) -> str:
-    settings = YAML(typ="safe").load((world.cluster.dir / "settings.yaml").read_text())
+    settings = yaml.safe_load((world.cluster.dir / "settings.yaml").read_text())
     return str(settings.get("init_image", "grovekeeper:latest"))
 
 

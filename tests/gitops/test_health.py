@@ -7,7 +7,7 @@ from typing import Any
 import cel
 import lupa.lua51 as lua
 import pytest
-from ruamel.yaml import YAML
+import yaml
 
 from grovekeeper.api import raw
 
@@ -71,14 +71,14 @@ def test_flux_sees_it_by_kstatus_and_by_expressions(_what: str, status: raw.Obje
 
 
 def test_the_config_map_and_both_kinds_carry_the_same_check() -> None:
-    config = YAML(typ="safe").load((EXAMPLES / "argocd" / "argocd-cm.yaml").read_text())["data"]
+    config = yaml.safe_load((EXAMPLES / "argocd" / "argocd-cm.yaml").read_text())["data"]
     for kind in ("PodGangSet", "PodCliqueSet"):
         assert config[f"resource.customizations.health.grove.io_{kind}"] == SCRIPT
     assert [entry["kind"] for entry in flux()] == ["PodGangSet", "PodCliqueSet"]
 
 
 def flux() -> list[raw.Object]:
-    loaded = YAML(typ="safe").load((EXAMPLES / "flux" / "kustomization.yaml").read_text())
+    loaded = yaml.safe_load((EXAMPLES / "flux" / "kustomization.yaml").read_text())
     result: list[raw.Object] = loaded["spec"]["healthCheckExprs"]
     return result
 

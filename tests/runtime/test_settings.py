@@ -11,8 +11,8 @@ from grovekeeper.runtime import settings
     ("text", "environment", "word"),
     [
         pytest.param(None, {}, "does not exist: give the path", id="no file"),
-        pytest.param("a: [", {}, "is not YAML", id="not YAML"),
-        pytest.param("- 1", {}, "must be a mapping", id="a list"),
+        pytest.param("a: [", {}, ":2: not YAML", id="not YAML"),
+        pytest.param("- 1", {}, "must be one mapping of settings, found a list", id="a list"),
         pytest.param("redis: x", {}, "redis: Extra inputs are not permitted", id="an unknown setting"),
         pytest.param(
             "", {"GROVEKEEPER_WEBHOOK__PORT": "abc"}, "webhook.port: Input should be a valid integer", id="type"

@@ -124,7 +124,10 @@ def _unique_roles(found: verdict.Verdict, listed: Sequence[raw.Object]) -> None:
 
 
 def metadata(found: verdict.Verdict, obj: raw.Object) -> None:
-    """Check labels and annotations of the set itself: only the command line needs to, the API server does it."""
+    """Check namespace, labels and annotations of the set: only the command line needs to, the API server does it."""
+    namespace = obj["metadata"].get("namespace")
+    if namespace is not None and not syntax.is_label(namespace):
+        found.fault("metadata.namespace", "Invalid", "must be a DNS label of a-z, 0-9 and '-'", namespace)
     syntax.check_labels(found, "metadata.labels", obj["metadata"].get("labels"))
     syntax.check_annotations(found, "metadata.annotations", obj["metadata"].get("annotations"))
 

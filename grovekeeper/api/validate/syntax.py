@@ -5,26 +5,26 @@ from collections.abc import Mapping
 
 from grovekeeper.api.validate import verdict
 
-_LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
-_QUALIFIED = re.compile(r"^([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]$")
-_ENV = re.compile(r"^[^=\x00-\x1f\x7f]+$")
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_QUALIFIED = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
+_ENV = re.compile(r"[^=\x00-\x1f\x7f]+")
 _MAX_ANNOTATIONS = 262_144 - 32_768
 """Of what Kubernetes allows on a pod, less what Grovekeeper and other webhooks add to it."""
 
 
 def is_label(text: str) -> bool:
     """Return whether the text is a DNS-1123 label: usable as part of a hostname."""
-    return len(text) <= 63 and bool(_LABEL.match(text))
+    return len(text) <= 63 and bool(_LABEL.fullmatch(text))
 
 
 def is_subdomain(text: str) -> bool:
     """Return whether the text is a DNS-1123 subdomain: the name of most Kubernetes objects."""
-    return len(text) <= 253 and all(_LABEL.match(part) for part in text.split("."))
+    return len(text) <= 253 and all(_LABEL.fullmatch(part) for part in text.split("."))
 
 
 def is_env_name(text: str) -> bool:
     """Return whether the text can name an environment variable: printable, without `=`."""
-    return bool(_ENV.match(text))
+    return bool(_ENV.fullmatch(text))
 
 
 def check_labels(found: verdict.Verdict, path: str, labels: Mapping[str, object] | None) -> None:
@@ -35,7 +35,7 @@ def check_labels(found: verdict.Verdict, path: str, labels: Mapping[str, object]
                 f"{path}[{key}]", "Invalid", "a label key is [prefix/]name of letters, digits, '-', '_', '.'", key
             )
         text = str(value)
-        if len(text) > 63 or (text and not _QUALIFIED.match(text)):
+        if len(text) > 63 or (text and not _QUALIFIED.fullmatch(text)):
             found.fault(
                 f"{path}[{key}]", "Invalid", "a label value has at most 63 letters, digits, '-', '_', '.'", text
             )
@@ -57,4 +57,4 @@ def _is_key(key: str) -> bool:
     prefix, slash, name = key.rpartition("/")
     if slash and not is_subdomain(prefix):
         return False
-    return len(name) <= 63 and bool(_QUALIFIED.match(name))
+    return len(name) <= 63 and bool(_QUALIFIED.fullmatch(name))
