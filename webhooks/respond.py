@@ -11,7 +11,9 @@ _MAX_MESSAGE = 4000
 _MAX_WARNING = 120
 _MAX_WARNINGS = 4000
 _HEAD = b'{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":{"uid":'
-_CONTROL = dict.fromkeys((*range(32), 127, *range(128, 160), 8238, 8294, 8295, 8296, 8297), " ")
+_DIRECTION = (0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+"""Marks, embeddings, overrides and isolates that change the order in which a text is shown."""
+_CONTROL = dict.fromkeys((*range(32), *range(127, 160), *_DIRECTION, 0x2028, 0x2029), " ")
 
 
 class Denial(bytes):
@@ -52,7 +54,11 @@ def refused(uid: str, faults: Sequence[errors.FieldError], warnings: Sequence[st
         "message": sanitised(errors.joined(faults))[:_MAX_MESSAGE],
         "details": {
             "causes": [
-                {"field": fault.path, "reason": f"FieldValue{fault.reason}", "message": sanitised(fault.text())}
+                {
+                    "field": sanitised(fault.path),
+                    "reason": f"FieldValue{fault.reason}",
+                    "message": sanitised(fault.text()),
+                }
                 for fault in faults[:50]
             ]
         },

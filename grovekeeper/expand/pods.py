@@ -179,11 +179,33 @@ def injection(pod: raw.Object, settings: Settings) -> list[raw.PatchOp]:
 def _decoded(text: str) -> raw.Object:
     try:
         wanted = json.loads(text)
-        if isinstance(wanted, dict) and {"env", "hostname", "subdomain", "labels"} <= wanted.keys():
-            return wanted
     except ValueError:
-        pass
-    raise ValueError(f"annotation {names.ANNOTATION_INTENT} is not an intent of Grovekeeper's; remove it from the pod")
+        wanted = None
+    if not isinstance(wanted, dict) or not _is_intent(wanted):
+        why = f"annotation {names.ANNOTATION_INTENT} is not an intent of Grovekeeper's; remove it from the pod"
+        raise ValueError(why)
+    return wanted
+
+
+def _is_intent(wanted: raw.Object) -> bool:
+    """Return whether the annotation has the shape that `intent` gives it: anybody can write one on a pod."""
+    texts = [wanted.get("hostname"), wanted.get("subdomain"), wanted.get("secret", "")]
+    marks, waits = wanted.get("labels"), wanted.get("waits", [])
+    return (
+        all(isinstance(text, str) for text in texts)
+        and _are_pairs(wanted.get("env"), str)
+        and isinstance(marks, dict)
+        and all(isinstance(value, str) for value in marks.values())
+        and _are_pairs(waits, int)
+        and (not waits or bool(wanted.get("secret")))
+    )
+
+
+def _are_pairs(value: raw.Json, second: type) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) and isinstance(pair[1], second)
+        for pair in value
+    )
 
 
 def _check_room(annotations: raw.Object) -> None:
@@ -244,6 +266,7 @@ def _init_gate(spec: raw.Object, wanted: raw.Object, settings: Settings) -> list
             "readOnlyRootFilesystem": True,
             "runAsNonRoot": True,
             "runAsUser": 65532,
+            "seccompProfile": {"type": "RuntimeDefault"},
         },
         "volumeMounts": [
             {"name": names.INIT_GATE_TOKEN_VOLUME, "mountPath": names.INIT_GATE_TOKEN_PATH, "readOnly": True},

@@ -160,12 +160,53 @@ async def test_a_pod_whose_annotations_have_no_room_for_our_mark_is_refused_in_w
     assert "262144 are allowed" in response["status"]["message"]
 
 
-async def test_a_pod_whose_intent_cannot_be_read_does_not_get_in_ungated(post: Post) -> None:
+INTENT = json.loads(created_pod()["metadata"]["annotations"][names.ANNOTATION_INTENT])
+
+
+@pytest.mark.parametrize(
+    "intent",
+    [
+        pytest.param("{", id="no JSON"),
+        pytest.param("[]", id="a list"),
+        pytest.param("{}", id="nothing"),
+        *(
+            pytest.param(json.dumps({**INTENT, field: wrong}), id=f"{field} {wrong!r}")
+            for field in ("env", "hostname", "subdomain", "labels", "waits", "secret")
+            for wrong in (5, [5], [["A"]], [["A", None]], {"a": 1}, None)
+        ),
+        pytest.param(json.dumps({**INTENT, "secret": ""}), id="waits without a secret"),
+    ],
+)
+async def test_a_pod_whose_intent_cannot_be_read_does_not_get_in_ungated(post: Post, intent: str) -> None:
+    """Anybody can write the annotation on a pod made by hand: that is no fault of ours."""
     pod = created_pod()
-    pod["metadata"]["annotations"][names.ANNOTATION_INTENT] = "{"
+    pod["metadata"]["annotations"][names.ANNOTATION_INTENT] = intent
     response = await post.response(POD, review(pod))
     assert (response["allowed"], response["status"]["code"]) == (False, 403)
     assert "remove it from the pod" in response["status"]["message"]
+
+
+async def test_a_pod_made_by_hand_with_our_labels_and_no_intent_is_left_alone(post: Post) -> None:
+    """The worker deletes it where it claims to be a clique's; on its own it is a pod like any other."""
+    pod = created_pod()
+    del pod["metadata"]["annotations"], pod["spec"]["schedulingGates"]
+    assert await post.response(POD, review(pod)) == UNTOUCHED
+
+
+async def test_the_startup_gate_keeps_to_the_restricted_standard_whatever_the_pod_says(post: Post) -> None:
+    pod = created_pod()
+    done = applied(pod, await post.response(POD, review(pod)))
+    context = done["spec"]["initContainers"][-1]["securityContext"]
+    assert (context["runAsNonRoot"], context["allowPrivilegeEscalation"]) == (True, False)
+    assert (context["capabilities"], context["seccompProfile"]) == ({"drop": ["ALL"]}, {"type": "RuntimeDefault"})
+
+
+async def test_volumes_of_the_user_stay_and_ours_are_there_once(post: Post) -> None:
+    pod = created_pod(volumes=[{"name": "models", "emptyDir": {}}])
+    done = applied(pod, await post.response(POD, review(pod)))
+    names_ = [volume["name"] for volume in done["spec"]["volumes"]]
+    assert names_ == ["models", names.INIT_GATE_TOKEN_VOLUME, names.INIT_GATE_INFO_VOLUME]
+    assert await post.response(POD, review(done)) == UNTOUCHED
 
 
 async def test_the_object_that_was_sent_is_the_only_one_that_the_patch_fits(post: Post) -> None:

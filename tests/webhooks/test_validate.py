@@ -52,6 +52,10 @@ async def test_control_characters_and_direction_overrides_do_not_come_back(post:
     obj = podgangset(clique("a\r\nb\x00\u202e"))
     message = (await post.response(VALIDATE, review(obj)))["status"]["message"]
     assert not set(message) & {"\r", "\n", "\x00", "\u202e"}
+    for override in "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u2028\u2066\u2069\x85":
+        obj["spec"]["template"]["cliques"][0]["annotations"] = {f"a{override}\n/b": "c"}
+        status = (await post.response(VALIDATE, review(obj)))["status"]
+        assert not set(str(status["message"]) + str(status["details"])) & {override, "\n"}
 
 
 async def test_two_hundred_faults_make_a_bounded_answer_with_the_first_fault_first(post: Post) -> None:
@@ -98,6 +102,31 @@ async def test_managed_children_are_protected(
     assert response["allowed"] is want
     if not want:
         assert "podcliques default/c by somebody" in response["status"]["message"]
+
+
+LABELS = {names.LABEL_PART_OF: "demo", names.LABEL_MANAGED_BY: names.MANAGED_BY}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "want", "warned"),
+    [
+        pytest.param(LABELS, {}, False, False, id="taking our labels off a child"),
+        pytest.param(LABELS, {**LABELS, names.LABEL_PART_OF: "other"}, False, False, id="moving a child"),
+        pytest.param({}, LABELS, True, True, id="putting our labels on a foreign pod"),
+        pytest.param({names.LABEL_MANAGED_BY: names.MANAGED_BY}, {}, True, True, id="a pod that is of no set"),
+    ],
+)
+async def test_a_label_decides_nothing_that_the_stored_object_does_not_say(
+    post: Post, old: dict[str, str], new: dict[str, str], want: bool, warned: bool
+) -> None:
+    before, after = ({"kind": "Pod", "metadata": {"name": "p", "labels": labels}} for labels in (old, new))
+    response = await post.response(PROTECT, review(after, before, "UPDATE"))
+    assert (response["allowed"], "warnings" in response) == (want, warned)
+
+
+async def test_anybody_may_delete_a_pod_of_a_gang(post: Post) -> None:
+    pod = {"kind": "Pod", "metadata": {"name": "p", "labels": LABELS}}
+    assert await post.response(PROTECT, review(None, pod, "DELETE")) == {"uid": "u1", "allowed": True}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 {{- define "grovekeeper.image" -}}
-{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{ .Values.image.repository }}
+{{- if .Values.image.digest }}@{{ .Values.image.digest }}{{ else }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{ end }}
 {{- end }}
 {{- define "grovekeeper.labels" -}}
 app.kubernetes.io/name: grovekeeper
@@ -10,18 +11,27 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- define "grovekeeper.redisUrl" -}}
 {{ .Values.redis.url | default (printf "redis://grovekeeper-redis.%s.svc:6379/0" .Release.Namespace) }}
 {{- end }}
-{{- define "grovekeeper.pod" -}}
-serviceAccountName: grovekeeper
-priorityClassName: {{ .root.Values.priorityClassName }}
-{{- with .root.Values.imagePullSecrets }}
+{{- /* Where pods may run, and what pulls their images: alike for our components and the bundled Redis. */ -}}
+{{- define "grovekeeper.scheduling" -}}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .Values.imagePullSecrets }}
 imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .root.Values.nodeSelector }}
+{{- with .Values.nodeSelector }}
 nodeSelector: {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .root.Values.tolerations }}
+{{- with .Values.affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
 tolerations: {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- end }}
+{{- define "grovekeeper.pod" -}}
+serviceAccountName: grovekeeper
+{{- include "grovekeeper.scheduling" .root }}
 securityContext:
   runAsNonRoot: true
   runAsUser: 65532
@@ -38,6 +48,9 @@ containers:
     image: {{ include "grovekeeper.image" .root }}
     imagePullPolicy: {{ .root.Values.image.pullPolicy }}
     args: ["run", {{ .component | quote }}, "--config", "/etc/grovekeeper/settings.yaml"]
+    {{- with .root.Values.extraEnv }}
+    env: {{- toYaml . | nindent 6 }}
+    {{- end }}
     ports:
       - {name: metrics, containerPort: {{ .root.Values.metricsPort }}}
       {{- if eq .component "webhook" }}
