@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection, Iterator
 from typing import get_args
 
-from grovekeeper.api import errors, raw
+from grovekeeper.api import errors, raw, rules
 
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "string": str,
@@ -162,10 +162,7 @@ def _rules(value: raw.Json, schema: raw.Object, old: raw.Json, path: str) -> Ite
             expression = expression.removeprefix("oldSelf.hasValue() || ")
         elif "oldSelf" in expression and old is None:
             continue
-        # Few objects have fields with rules, and the command line should start fast.
-        import cel
-
-        if not cel.evaluate(expression, {"self": value, "oldSelf": old}):
+        if not rules.evaluate(expression, {"self": value, "oldSelf": old}):
             where = f"{path}{rule.get('fieldPath', '')}".lstrip(".")
             reason = rule.get("reason", "").removeprefix("FieldValue")
             known: errors.Reason = reason if reason in get_args(errors.Reason) else "Invalid"

@@ -11,13 +11,11 @@ from pathlib import Path
 import click
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 
 from grovekeeper.api import conditions, kubeyaml, names, raw
-from grovekeeper.cli import demo_manifests
+from grovekeeper.cli import demo_manifests, demo_view
 from grovekeeper.embedded.cluster import EmbeddedCluster
-from grovekeeper.embedded.installation import Installation, nodes, wait_for
-from grovekeeper.expand import plan
+from grovekeeper.embedded.installation import Installation, nodes
 
 _READY_SECONDS = 60
 _MANAGER = "demo-gitops"
@@ -38,8 +36,13 @@ class DemoError(Exception):
 def command(keep: bool) -> None:
     """Sync a Git repository to an embedded cluster and watch gangs being placed. Needs no cluster and no Redis."""
     console = Console()
+    # Both ways to be ended leave no processes behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         _run(console, keep=keep)
+    except KeyboardInterrupt:
+        console.print("stopped; nothing is left running")
+        sys.exit(0 if keep else 130)
     except urllib.error.HTTPError as error:
         console.print(f"[red]demo failed:[/] {error.url}: {error.read().decode()[:2000]}")
         sys.exit(1)
@@ -50,29 +53,38 @@ def command(keep: bool) -> None:
 
 def _run(console: Console, *, keep: bool) -> None:
     begin = time.monotonic()
-    with EmbeddedCluster() as cluster:
-        console.print("[bold]1[/] embedded cluster: API server, scheduler, kubelets")
+    # Pods take a moment to become ready, as real ones do: the order in which they start is there to be seen.
+    with EmbeddedCluster(ready_after=0.4) as cluster:
+        console.print(
+            "[bold]1[/] embedded cluster: API server, scheduler, 28 nodes with 8 GPUs in 4 racks and 2 blocks"
+        )
         for node in nodes("node-", 28, **{"nvidia.com/gpu": "8"}):
             cluster.request("POST", "/api/v1/nodes", node)
         with Installation(cluster) as installation, tempfile.TemporaryDirectory() as folder:
             console.print("[bold]2[/] Grovekeeper: Redis, webhook server over TLS, dispatcher, Celery worker")
+            stage = _Stage(console, cluster, installation, begin)
             repository = _Repository(Path(folder))
             first = repository.commit(demo_manifests.FIRST, "Serve four models")
-            console.print(f"[bold]3[/] sync of commit {first}: server-side apply, dry-run first")
-            _sync(cluster, repository)
-            _watch(console, cluster, repository, installation)
-            second = repository.commit(demo_manifests.SECOND, "Scale embed to three gangs, chat to a new image")
-            console.print(f"[bold]4[/] sync of commit {second}: a scale-up and a changed image")
-            _sync(cluster, repository)
-            _watch(console, cluster, repository, installation)
-            # A gang's status is written once it has come to rest, a moment after its last pod.
-            wait_for(lambda: all(_is_running(gang) for gang in cluster.request("GET", _GANGS)["items"]), "every gang")
-            console.print(_gangs(cluster))
+            console.print(f"[bold]3[/] sync of commit {first}: four PodGangSets, server-side apply, dry-run first")
+            stage.sync(repository)
+            second = repository.commit(demo_manifests.SECOND, "Scale embed to three gangs, chat to llm-server:1.5.0")
+            console.print(f"[bold]4[/] sync of commit {second}: embed to three replicas, chat to llm-server:1.5.0")
+            stage.sync(repository)
+            stage.show_result()
             console.print(f"[green]everything is up[/] after {time.monotonic() - begin:.0f} s")
             if keep:
-                console.print(f"left running until Ctrl-C; try\n  export KUBECONFIG={cluster.kubeconfig}")
-                console.print("  kubectl get pgs,pclq,pcsg,pg,pods -o wide")
-                signal.sigwait({signal.SIGINT, signal.SIGTERM})
+                console.print(f"left running until Ctrl-C; try in another terminal\n{_hints(cluster)}", soft_wrap=True)
+                signal.pause()
+
+
+def _hints(cluster: EmbeddedCluster) -> str:
+    lines = [
+        f"export KUBECONFIG={cluster.kubeconfig}",
+        "kubectl get pgs,pclq,pcsg,pg,pods -o wide",
+        "kubectl scale pgs embed --replicas 1",
+        f"{sys.argv[0]} tree chat",
+    ]
+    return "\n".join(f"  {line}" for line in lines)
 
 
 class _Repository:
@@ -104,30 +116,52 @@ class _Repository:
         return done.stdout
 
 
-def _sync(cluster: EmbeddedCluster, repository: _Repository) -> None:
-    """Apply every object of the commit as a GitOps tool does: all as a dry-run, then for real."""
-    objects = sorted(repository.head(), key=lambda obj: str(obj["kind"]))
-    for dry in ("&dryRun=All", ""):
-        for obj in objects:
-            path = f"{_PATHS[obj['kind']]}/{obj['metadata']['name']}?fieldManager={_MANAGER}&force=true{dry}"
-            cluster.request("PATCH", path, obj, content="application/apply-patch+yaml")
+class _Stage:
+    """Syncs commits and shows what becomes of them."""
 
+    def __init__(self, console: Console, cluster: EmbeddedCluster, installation: Installation, begin: float) -> None:
+        self._console = console
+        self._cluster = cluster
+        self._installation = installation
+        self._begin = begin
+        self._journal = demo_view.Journal()
 
-def _watch(console: Console, cluster: EmbeddedCluster, repository: _Repository, installation: Installation) -> None:
-    """Show how pods appear gated, are placed and become ready; raise DemoError when they do not."""
-    wanted = [obj["metadata"]["name"] for obj in repository.head() if obj["kind"] == names.PODGANGSET]
-    deadline = time.monotonic() + _READY_SECONDS
-    with Live(console=console, refresh_per_second=8, transient=not console.is_terminal) as live:
-        while time.monotonic() < deadline:
-            sets = {s["metadata"]["name"]: s for s in cluster.request("GET", _PATHS[names.PODGANGSET])["items"]}
-            live.update(_progress(cluster, sets))
-            if all(_is_ready(sets.get(name)) for name in wanted):
-                break
-            time.sleep(0.15)
-        else:
-            raise DemoError(f"not ready within {_READY_SECONDS} s\n{installation.logs()}")
-    if not console.is_terminal:
-        console.print(_progress(cluster, sets))
+    def sync(self, repository: _Repository) -> None:
+        """Apply every object of the commit as a GitOps tool does, and show its way; raise DemoError if it is long."""
+        objects = sorted(repository.head(), key=lambda obj: str(obj["kind"]))
+        for dry in ("&dryRun=All", ""):
+            for obj in objects:
+                path = f"{_PATHS[obj['kind']]}/{obj['metadata']['name']}?fieldManager={_MANAGER}&force=true{dry}"
+                self._cluster.request("PATCH", path, obj, content="application/apply-patch+yaml")
+        wanted = [obj["metadata"]["name"] for obj in objects if obj["kind"] == names.PODGANGSET]
+        deadline = time.monotonic() + _READY_SECONDS
+        with Live(console=self._console, refresh_per_second=8, transient=True) as live:
+            while not self._look(live, wanted):
+                if time.monotonic() > deadline:
+                    raise DemoError(f"not ready within {_READY_SECONDS} s\n{self._installation.logs()}")
+                time.sleep(0.15)
+
+    def _look(self, live: Live, wanted: list[str]) -> bool:
+        """Show what is there now; return whether every set is ready and every gang's status has come to rest."""
+        sets = {s["metadata"]["name"]: s for s in self._cluster.request("GET", _PATHS[names.PODGANGSET])["items"]}
+        view = self._view()
+        for text in self._journal.look(view):
+            self._console.print(f"  {time.monotonic() - self._begin:4.1f} s  {text}", soft_wrap=True, highlight=False)
+        live.update(view.progress())
+        return all(_is_ready(sets.get(name)) for name in wanted) and set(self._phases().values()) == {"Running"}
+
+    def show_result(self) -> None:
+        """Print where every gang is, and what it runs."""
+        self._console.print(self._view().result(self._phases()))
+
+    def _view(self) -> demo_view.View:
+        listed = self._cluster.request("GET", "/api/v1/nodes")["items"]
+        labels = {node["metadata"]["name"]: node["metadata"]["labels"] for node in listed}
+        return demo_view.View(self._cluster.request("GET", "/api/v1/namespaces/default/pods")["items"], labels)
+
+    def _phases(self) -> dict[str, str]:
+        gangs = self._cluster.request("GET", _GANGS)["items"]
+        return {gang["metadata"]["name"]: (gang.get("status") or {}).get("phase", "Pending") for gang in gangs}
 
 
 def _is_ready(obj: raw.Object | None) -> bool:
@@ -135,43 +169,3 @@ def _is_ready(obj: raw.Object | None) -> bool:
         return False
     current = (obj.get("status") or {}).get("observedGeneration") == obj["metadata"].get("generation")
     return current and conditions.is_true(obj, "Ready")
-
-
-def _is_running(gang: raw.Object) -> bool:
-    return bool((gang.get("status") or {}).get("phase") == "Running")
-
-
-def _progress(cluster: EmbeddedCluster, sets: dict[str, raw.Object]) -> Table:
-    table = Table(title="PodGangSets", title_justify="left")
-    for name in ("set", "pods", "gated", "starting", "ready", "state"):
-        table.add_column(name, justify="left" if name in ("set", "state") else "right")
-    pods = cluster.request("GET", "/api/v1/namespaces/default/pods")["items"]
-    for name, obj in sorted(sets.items()):
-        mine = [p for p in pods if p["metadata"]["labels"].get(names.LABEL_PART_OF) == name and plan.alive(p)]
-        ready = sum(map(plan.ready, mine))
-        gated = sum(map(plan.gated, mine))
-        state = conditions.find((obj.get("status") or {}).get("conditions"), "Ready") or {}
-        text = str(state.get("message", "new"))
-        table.add_row(name, str(len(mine)), str(gated), str(len(mine) - ready - gated), str(ready), text)
-    return table
-
-
-def _gangs(cluster: EmbeddedCluster) -> Table:
-    """Return the result: each gang, where it is, and how many racks it uses."""
-    table = Table(title="Gangs", title_justify="left")
-    for name in ("gang", "phase", "pods", "nodes", "racks", "blocks"):
-        table.add_column(name)
-    by_name = {n["metadata"]["name"]: n for n in cluster.request("GET", "/api/v1/nodes")["items"]}
-    pods = cluster.request("GET", "/api/v1/namespaces/default/pods")["items"]
-    gangs = cluster.request("GET", _GANGS)["items"]
-    for gang in sorted(gangs, key=lambda each: str(each["metadata"]["name"])):
-        name = gang["metadata"]["name"]
-        mine = [p for p in pods if p["metadata"]["labels"].get(names.LABEL_PODGANG) == name and plan.alive(p)]
-        used = sorted({p["spec"]["nodeName"] for p in mine if p["spec"].get("nodeName")})
-        places = [
-            {by_name[node]["metadata"]["labels"][f"kubernetes.io/{key}"] for node in used} for key in ("rack", "block")
-        ]
-        racks, blocks = (", ".join(sorted(place)) for place in places)
-        phase = (gang.get("status") or {}).get("phase", "Pending")
-        table.add_row(name, phase, str(len(mine)), str(len(used)), racks, blocks)
-    return table

@@ -6,11 +6,10 @@ from base64 import b64decode
 from dataclasses import dataclass
 
 import aiohttp
-import cel
 import jsonpatch
 import orjson
 
-from grovekeeper.api import raw
+from grovekeeper.api import raw, rules
 from grovekeeper.embedded.kinds import Kind
 from grovekeeper.embedded.selectors import matches_labels
 from grovekeeper.embedded.storage import Storage
@@ -110,7 +109,7 @@ class Admission:
                 "operation": request.operation,
             },
         }
-        return all(cel.evaluate(entry["expression"], context) for entry in hook.get("matchConditions") or ())
+        return all(rules.evaluate(entry["expression"], context) for entry in hook.get("matchConditions") or ())
 
     async def _call(self, hook: raw.Object, request: Request) -> raw.Object:
         uid = str(uuid.uuid4())

@@ -24,8 +24,8 @@ from types import TracebackType
 from aiohttp import web
 
 from grovekeeper.api import raw
+from grovekeeper.embedded import kubelet
 from grovekeeper.embedded.claims import Claims
-from grovekeeper.embedded.kubelet import Kubelet
 from grovekeeper.embedded.scheduler import Scheduler
 from grovekeeper.embedded.server import ApiServer
 from grovekeeper.embedded.storage import Storage
@@ -39,7 +39,9 @@ _CHAIN, _KEY, _AUTHORITY = "server.crt", "server.key", "ca.crt"
 class EmbeddedCluster:
     """A cluster in a child process; the same handle as the real control plane's of the tests."""
 
-    def __init__(self) -> None:
+    def __init__(self, ready_after: float = kubelet.READY_AFTER) -> None:
+        """`ready_after` is the seconds that a started pod takes to become ready."""
+        self._ready_after = ready_after
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
@@ -73,6 +75,8 @@ class EmbeddedCluster:
             self.token,
             "--certificates",
             str(self.dir),
+            "--ready-after",
+            str(self._ready_after),
         ]
         with log.open("wb") as out:
             self._process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
@@ -130,7 +134,7 @@ class EmbeddedCluster:
         return self.dir / _AUTHORITY
 
 
-async def serve(port: int, token: str, folder: Path) -> None:
+async def serve(port: int, token: str, folder: Path, ready_after: float = kubelet.READY_AFTER) -> None:
     """Run the API server, scheduler, kubelets and controllers until SIGTERM; `folder` holds certificate and key."""
     storage = Storage()
     now = Clock().stamp
@@ -139,7 +143,7 @@ async def serve(port: int, token: str, folder: Path) -> None:
     tls.load_cert_chain(folder / _CHAIN, folder / _KEY)
     server = ApiServer(storage, now, token, authority)
     scheduler = Scheduler(storage, now, Claims(storage, server._plant))
-    kubelet = Kubelet(storage, f"https://127.0.0.1:{port}", now)
+    kubelets = kubelet.Kubelet(storage, f"https://127.0.0.1:{port}", now, ready_after)
     for name in ("default", "kube-system"):
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}, "status": {"phase": "Active"}}
         storage.put(("", "namespaces"), server._born(namespace))
@@ -153,7 +157,7 @@ async def serve(port: int, token: str, folder: Path) -> None:
     await stop.wait()
     for job in jobs:
         job.cancel()
-    await kubelet.stop()
+    await kubelets.stop()
     await server.admission.close()
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(runner.cleanup(), 2)
@@ -167,9 +171,10 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--token", default="administrator")
     parser.add_argument("--certificates", type=Path, required=True)
+    parser.add_argument("--ready-after", type=float, default=kubelet.READY_AFTER)
     options = parser.parse_args()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(options.port, options.token, options.certificates))
+        runner.run(serve(options.port, options.token, options.certificates, options.ready_after))
 
 
 if __name__ == "__main__":

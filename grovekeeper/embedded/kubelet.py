@@ -20,16 +20,19 @@ _PODS: Collection = ("", "pods")
 _NODES: Collection = ("", "nodes")
 _SECRETS: Collection = ("", "secrets")
 _PREFIX = "embedded.grovekeeper.io/"
+READY_AFTER = 0.02
+"""Seconds that a started pod takes to become ready, unless its annotation says otherwise."""
 GATE = Path(grovekeeper.__file__).parent / "initgate.py"
 
 
 class Kubelet:
     """Brings bound pods up and takes deleted ones away."""
 
-    def __init__(self, storage: Storage, url: str, now: Callable[[], str]) -> None:
+    def __init__(self, storage: Storage, url: str, now: Callable[[], str], ready_after: float = READY_AFTER) -> None:
         self._storage = storage
         self._url = url
         self._now = now
+        self._ready_after = ready_after
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._dir = tempfile.TemporaryDirectory(prefix="grovekeeper-kubelet-")
         storage.listeners.append(self._on_event)
@@ -85,7 +88,7 @@ class Kubelet:
             if container["name"] == names.INIT_GATE_CONTAINER and not await self._gate(pod, container):
                 return
         after = (pod["metadata"].get("annotations") or {}).get(f"{_PREFIX}ready-after")
-        await asyncio.sleep(duration.seconds(after) if after else 0.02)
+        await asyncio.sleep(duration.seconds(after) if after else self._ready_after)
         if _annotated(pod, "fail", "crash-loop"):
             await self._break(pod)
             return

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import cel
 import pytest
 
 from grovekeeper.api import names
@@ -23,7 +22,7 @@ def called(group: str, resource: str, labels: dict[str, str], user: dict[str, An
         if not rules or not matches_labels(hook.get("objectSelector") or {}, labels):
             continue
         context = {"request": {"userInfo": user}, "object": {}, "oldObject": None}
-        if all(cel.evaluate(entry["expression"], context) for entry in hook.get("matchConditions") or ()):
+        if all(rules.evaluate(entry["expression"], context) for entry in hook.get("matchConditions") or ()):
             found.add(hook["name"].removesuffix(".grovekeeper.io"))
     return found
 

@@ -4,12 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import cel
 import lupa.lua51 as lua
 import pytest
 import yaml
 
-from grovekeeper.api import raw
+from grovekeeper.api import raw, rules
 
 EXAMPLES = Path(__file__).parents[2] / "gitops-examples"
 SCRIPT = (EXAMPLES / "argocd" / "health.lua").read_text()
@@ -107,7 +106,7 @@ def evaluated(expressions: raw.Object, obj: raw.Object) -> str:
     if isinstance(observed, int) and observed != obj["metadata"]["generation"]:
         return "InProgress"
     for name, result in (("inProgress", "InProgress"), ("failed", "Failed"), ("current", "Current")):
-        if cel.evaluate(expressions[name], obj):
+        if rules.evaluate(expressions[name], obj):
             return result
     return "InProgress"
 

@@ -7,6 +7,7 @@ command -v "$python" >/dev/null || python=python3
   echo "Grovekeeper needs Python 3.11 or newer; found $("$python" --version). Set PYTHON=/path/to/python3.11." >&2
   exit 1
 }
+[ -e "$venv/.run" ] || echo "installing into $venv: about half a minute the first time" >&2
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 [ -x "$venv/bin/uv" ] || "$venv/bin/python" -m pip install --quiet --disable-pip-version-check uv
 files=(--requirement requirements.lock)
