@@ -24,6 +24,8 @@ _PATHS = {
     names.TOPOLOGY_BINDING: "/apis/grove.io/v1alpha1/clustertopologybindings",
 }
 
+_NODES = "/api/v1/nodes"
+_PODS = "/api/v1/namespaces/default/pods"
 _GANGS = "/apis/scheduler.grove.io/v1alpha1/namespaces/default/podgangs"
 
 
@@ -53,22 +55,20 @@ def command(keep: bool) -> None:
 
 def _run(console: Console, *, keep: bool) -> None:
     begin = time.monotonic()
+    console.print("[bold]1[/] embedded cluster: API server, scheduler, 28 nodes in 4 racks")
     # Pods take a moment to become ready, as real ones do: the order in which they start is there to be seen.
     with EmbeddedCluster(ready_after=0.4) as cluster:
-        console.print(
-            "[bold]1[/] embedded cluster: API server, scheduler, 28 nodes with 8 GPUs in 4 racks and 2 blocks"
-        )
         for node in nodes("node-", 28, **{"nvidia.com/gpu": "8"}):
             cluster.request("POST", "/api/v1/nodes", node)
+        console.print("[bold]2[/] Grovekeeper: Redis, webhook server over TLS, dispatcher, Celery worker")
         with Installation(cluster) as installation, tempfile.TemporaryDirectory() as folder:
-            console.print("[bold]2[/] Grovekeeper: Redis, webhook server over TLS, dispatcher, Celery worker")
             stage = _Stage(console, cluster, installation, begin)
             repository = _Repository(Path(folder))
             first = repository.commit(demo_manifests.FIRST, "Serve four models")
-            console.print(f"[bold]3[/] sync of commit {first}: four PodGangSets, server-side apply, dry-run first")
+            console.print(f"[bold]3[/] sync of commit {first}: four models; server-side apply, dry-run first")
             stage.sync(repository)
             second = repository.commit(demo_manifests.SECOND, "Scale embed to three gangs, chat to llm-server:1.5.0")
-            console.print(f"[bold]4[/] sync of commit {second}: embed to three replicas, chat to llm-server:1.5.0")
+            console.print(f"[bold]4[/] sync of commit {second}: three gangs of embed, a new image for chat")
             stage.sync(repository)
             stage.show_result()
             console.print(f"[green]everything is up[/] after {time.monotonic() - begin:.0f} s")
@@ -148,20 +148,15 @@ class _Stage:
         for text in self._journal.look(view):
             self._console.print(f"  {time.monotonic() - self._begin:4.1f} s  {text}", soft_wrap=True, highlight=False)
         live.update(view.progress())
-        return all(_is_ready(sets.get(name)) for name in wanted) and set(self._phases().values()) == {"Running"}
+        return all(_is_ready(sets.get(name)) for name in wanted) and set(view.phases().values()) == {"Running"}
 
     def show_result(self) -> None:
         """Print where every gang is, and what it runs."""
-        self._console.print(self._view().result(self._phases()))
+        self._console.print(self._view().result())
 
     def _view(self) -> demo_view.View:
-        listed = self._cluster.request("GET", "/api/v1/nodes")["items"]
-        labels = {node["metadata"]["name"]: node["metadata"]["labels"] for node in listed}
-        return demo_view.View(self._cluster.request("GET", "/api/v1/namespaces/default/pods")["items"], labels)
-
-    def _phases(self) -> dict[str, str]:
-        gangs = self._cluster.request("GET", _GANGS)["items"]
-        return {gang["metadata"]["name"]: (gang.get("status") or {}).get("phase", "Pending") for gang in gangs}
+        nodes, pods, gangs = (self._cluster.request("GET", path)["items"] for path in (_NODES, _PODS, _GANGS))
+        return demo_view.View(pods, gangs, {node["metadata"]["name"]: node["metadata"]["labels"] for node in nodes})
 
 
 def _is_ready(obj: raw.Object | None) -> bool:

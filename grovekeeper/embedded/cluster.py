@@ -103,12 +103,20 @@ class EmbeddedCluster:
                 self._process.kill()
                 self._process.wait()
 
-    def request(self, method: str, path: str, body: object = None, content: str = "application/json") -> raw.Object:
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        content: str = "application/json",
+        accept: str = "application/json",
+    ) -> raw.Object:
         """Make one request as the administrator."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.url}{path}", data, method=method)  # noqa: S310 - to loopback
         request.add_header("Authorization", f"Bearer {self.token}")
         request.add_header("Content-Type", content)
+        request.add_header("Accept", accept)
         context = ssl.create_default_context(cafile=str(self.ca_file))
         with urllib.request.urlopen(request, timeout=20, context=context) as answer:  # noqa: S310 - to loopback
             loaded: raw.Object = json.load(answer)

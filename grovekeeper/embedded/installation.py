@@ -124,7 +124,7 @@ class Installation:
         """Stop all components and Redis."""
         for component in reversed(self.components.values()):
             component.stop()
-        self.redis.stop()
+        self.redis.close()
 
     @property
     def clock_file(self) -> Path:

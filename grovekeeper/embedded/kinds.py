@@ -35,6 +35,15 @@ class Kind:
         return f"{self.group}/{self.version}" if self.group else self.version
 
 
+_EVENT_COLUMNS = (
+    *({"name": name, "type": "string", "jsonPath": f".{name.lower()}"} for name in ("Type", "Reason")),
+    {"name": "Kind", "type": "string", "jsonPath": ".involvedObject.kind"},
+    {"name": "Object", "type": "string", "jsonPath": ".involvedObject.name"},
+    {"name": "Message", "type": "string", "jsonPath": ".message"},
+    {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+)
+
+
 def built_in() -> list[Kind]:
     """Return the built-in kinds."""
     rbac, admission = "rbac.authorization.k8s.io", "admissionregistration.k8s.io"
@@ -71,7 +80,10 @@ def built_in() -> list[Kind]:
         shorts = (short,) if short else ()
         categories = ("all",) if plural in ("pods", "services", "horizontalpodautoscalers") else ()
         definition = f"{package}.{kind}"
-        result.append(Kind(group, version, plural, kind, namespaced, shorts, definition, categories=categories))
+        columns = _EVENT_COLUMNS if kind == "Event" else ()
+        result.append(
+            Kind(group, version, plural, kind, namespaced, shorts, definition, columns=columns, categories=categories)
+        )
     return result
 
 

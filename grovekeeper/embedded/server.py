@@ -103,7 +103,7 @@ class ApiServer:
         call = self._call(request, group, version, rest)
         if request.method == "GET":
             return await self._read(request, call)
-        body = orjson.loads(await request.read() or b"null")
+        body = await _decoded(request)
         if request.method in ("POST", "PUT", "PATCH") and isinstance(body, dict) and not call.subresource:
             self._check_fields(call, body, request.content_type)
         if request.method == "POST":
@@ -160,6 +160,9 @@ class ApiServer:
             obj = self._stored(call)
             if call.subresource == "scale":
                 return _json(_scale_of(call.kind, obj))
+            if call.subresource not in ("", "status"):
+                text = f"{call.subresource} is not served: the kubelets of the embedded cluster run no containers"
+                raise StatusError(404, "NotFound", text)
             return self._shown(request, call, [self._full(call.kind, obj)], single=True)
         matches = selectors.by_query(call.query.get("labelSelector", ""), call.query.get("fieldSelector", ""))
 
@@ -566,6 +569,19 @@ def _scale_of(kind: kinds.Kind, obj: raw.Object) -> raw.Object:
         "spec": {"replicas": obj["spec"].get("replicas", 0)},
         "status": {"replicas": status.get("replicas", 0), "selector": status.get(selector, "")},
     }
+
+
+async def _decoded(request: web.Request) -> raw.Json:
+    """Return the body. kubectl's typed calls are protobuf; of those only options come here, which may be left out."""
+    body = await request.read()
+    if request.content_type == "application/vnd.kubernetes.protobuf":
+        if request.method == "DELETE":
+            return None
+        raise StatusError(415, "UnsupportedMediaType", "send JSON: the embedded cluster does not read protobuf")
+    try:
+        return orjson.loads(body or b"null")
+    except orjson.JSONDecodeError as error:
+        raise StatusError(400, "BadRequest", f"the body is not JSON: {error}") from error
 
 
 def _json(body: raw.Json, code: int = 200, warnings: list[str] | None = None) -> web.Response:

@@ -32,8 +32,7 @@ class EmbeddedRedis:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
-        shutil.rmtree(self._dir, ignore_errors=True)
+        self.close()
 
     def start(self) -> None:
         """Start and wait until it answers; raise RuntimeError where it does not."""
@@ -53,8 +52,13 @@ class EmbeddedRedis:
             client.close()
         raise RuntimeError(f"redis-server ({self._binary}) did not answer on port {self.port} within 10 s")
 
+    def close(self) -> None:
+        """End the process and remove its folder."""
+        self.stop()
+        shutil.rmtree(self._dir, ignore_errors=True)
+
     def stop(self) -> None:
-        """End the process by its own id."""
+        """End the process by its own id; it can be started again."""
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             self.process.wait(10)
