@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from grovekeeper.api import names
+from grovekeeper.api import names, rules
 from grovekeeper.embedded import registration
 from grovekeeper.embedded.selectors import matches_labels
 
@@ -18,8 +18,8 @@ def called(group: str, resource: str, labels: dict[str, str], user: dict[str, An
     """Return the webhooks that the API server would call for any operation on an object."""
     found = set()
     for hook in HOOKS:
-        rules = [r for r in hook["rules"] if group in r["apiGroups"] and resource in r["resources"]]
-        if not rules or not matches_labels(hook.get("objectSelector") or {}, labels):
+        matching = [r for r in hook["rules"] if group in r["apiGroups"] and resource in r["resources"]]
+        if not matching or not matches_labels(hook.get("objectSelector") or {}, labels):
             continue
         context = {"request": {"userInfo": user}, "object": {}, "oldObject": None}
         if all(rules.evaluate(entry["expression"], context) for entry in hook.get("matchConditions") or ()):
