@@ -1,6 +1,6 @@
 """What the placement owner decides from objects alone: what was decided before, whose turn it is, what to take back.
 
-Pure: no clock, no calls. The shell around it is `gang`.
+Pure: no clock, no calls. The shells around it are `cycle` and `release`.
 """
 
 import json
@@ -28,6 +28,25 @@ def left_out(answer: request.Placement) -> str | None:
 def reserved(live: raw.Object | None) -> dict[str, str]:
     """Return where the gang's pods were last: hostname to node."""
     return _annotated(live, names.ANNOTATION_RESERVED)
+
+
+def annotations(
+    decided: Mapping[str, str], known: Mapping[str, str], cliques: Iterable[raw.Object], score: float | None
+) -> dict[str, str]:
+    """Return what a PodGang says of a decision: pod name to node, and where the pods of its cliques were last.
+
+    `known` is hostname to node; hostnames that the cliques have no longer are left out. A score of None is not told.
+    """
+    wanted = {host for clique in cliques for host, _left in places(clique)}
+    result = {
+        names.ANNOTATION_PLACEMENT: _written(decided),
+        names.ANNOTATION_RESERVED: _written({host: node for host, node in known.items() if host in wanted}),
+    }
+    return result if score is None else {**result, names.ANNOTATION_SCORE: str(score)}
+
+
+def _written(nodes: Mapping[str, str]) -> str:
+    return json.dumps(nodes, sort_keys=True, separators=(",", ":"))
 
 
 def succeeds(pod: raw.Object) -> bool:

@@ -182,7 +182,7 @@ class _Worker:
         self._process = Process(self._settings, await credentials(self._kubeconfig), "worker", "grovekeeper")
         ctx = self._process.context
         self._owner = gang.Owner(replace(ctx, client=self._process.placing))
-        self._process.informers["nodes"].add_handler(self._owner.on_node)
+        self._process.informers["nodes"].add_handler(self._owner.taken.on_node)
         self._process.informers["pods"].add_handler(self._owner.on_pod)
         self._process.informers["pods"].add_handler(ctx.coming.see)
         for each in self._process.foreign.values():

@@ -3,14 +3,14 @@
 The pods of the victims are recreated by their cliques, gated, and wait for their turn like everybody else.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 from grovekeeper.api import names, raw
 from grovekeeper.expand import plan
 from grovekeeper.kube import errors, resources
-from grovekeeper.placement import preempt
-from grovekeeper.reconciler import budgets, children
+from grovekeeper.placement import preempt, request
+from grovekeeper.reconciler import budgets, children, creation, gangstatus, occupancy, view
 from grovekeeper.reconciler.context import Context
 
 PATIENCE_SECONDS = 120.0
@@ -24,6 +24,65 @@ class Clearing:
     uids: frozenset[str]
     until: float
     """Monotonic seconds."""
+
+
+@dataclass(slots=True)
+class Preemption:
+    """Which gangs have room made for them at the moment."""
+
+    ctx: Context
+    taken: occupancy.Occupancy
+    _clearing: dict[str, Clearing] = field(default_factory=dict)
+    """Key of a gang that preempts, to what it waits for."""
+
+    def goes_on(self, key: str) -> str | None:
+        """Return what the gang waits for while victims of its preemption end; None when it is to be placed."""
+        clearing = self._clearing.get(key)
+        if clearing is None:
+            return None
+        left = [uid for uid in clearing.uids if self.taken.room.node_of(uid) is not None]
+        if left and self.ctx.clock.monotonic() < clearing.until:
+            return f"room is being made: {len(left)} pods of gangs of lower priority have to end"
+        del self._clearing[key]
+        return None
+
+    def may_evict(self, found: view.Found, ask: request.GangAsk) -> bool:
+        """Return whether the gang lacks its minimum, may preempt, and anybody of lower priority has a node."""
+        lowest = self.taken.lowest_priority()
+        lower = lowest is not None and lowest < ask.priority
+        return lower and ask.preempts and not gangstatus.scheduled(found.gang, found.pods)
+
+    def plan(self, found: view.Found, ask: request.GangAsk) -> preempt.Plan | None:
+        """Return which gangs of lower priority to evict so that the gang fits then; None where that does not help."""
+        return preempt.plan(ask, self.taken.room, candidates(self.ctx)) if self.may_evict(found, ask) else None
+
+    async def carry_out(self, key: str, found: view.Found, chosen: preempt.Plan, gated: Sequence[raw.Object]) -> str:
+        """Evict gangs of lower priority, and keep their room for this one; return what goes on."""
+        room, claims = self.taken.room, self.taken.claims
+        by_name = {pod["metadata"]["name"]: pod for pod in gated}
+        for name, node in chosen.placement.nodes.items():
+            room.assume(by_name[name]["metadata"]["uid"], by_name[name]["spec"], node)
+        uids = frozenset(uid for victim in chosen.victims for uid in victim.uids)
+        self._clearing[key] = Clearing(uids, self.ctx.clock.monotonic() + PATIENCE_SECONDS)
+        await children.together(
+            creation.nominate(self.ctx, by_name[name], node) for name, node in chosen.placement.nodes.items()
+        )
+        listed = ", ".join(victim.name for victim in chosen.victims)
+        text = f"{found.gang.name}: {listed} of lower priority make room"
+        self.ctx.events.warning(found.w.raw, "GangPreempting", text, self.ctx.clock.stamp())
+        claims.given_up |= uids
+        problem = await evict(self.ctx, chosen.victims, f"{found.w.namespace}/{found.gang.name}")
+        if problem is not None:
+            claims.given_up -= uids
+            self._clearing.pop(key)
+            for pod in gated:
+                room.forget(pod["metadata"]["uid"])
+            return problem
+        return f"room is being made: {listed} of lower priority have to end"
+
+    def forget(self, key: str) -> None:
+        """Forget a gang that is gone."""
+        self._clearing.pop(key, None)
 
 
 def candidates(ctx: Context) -> list[preempt.Victim]:

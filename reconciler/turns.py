@@ -1,10 +1,13 @@
-"""Whose turn it is: the room that is kept for gangs that have waited long. See docs/placement.md, "Turns"."""
+"""Whose turn it is: which gangs wait, in which order, and the room that is kept for those that have waited long.
 
-from collections.abc import Container
+See docs/placement.md, "Turns".
+"""
+
 from dataclasses import dataclass, field
 
+from grovekeeper.expand import gangs, plan
 from grovekeeper.placement import request, reserve, snapshot
-from grovekeeper.reconciler import decisions, gangstatus, view
+from grovekeeper.reconciler import decisions, gangstatus, keys, view
 from grovekeeper.reconciler.context import Context
 
 
@@ -20,18 +23,53 @@ class Kept:
 
 @dataclass(slots=True)
 class Turns:
-    """Since when gangs wait, by key, and what is kept for them."""
+    """The gangs that wait, by key, and what is kept for them."""
 
     ctx: Context
+    cached: view.View
     room: snapshot.Snapshot
+    waiting: dict[str, str] = field(default_factory=dict)
+    """Key of a gang that does not fit, to the reason."""
     _kept: dict[str, Kept] = field(default_factory=dict)
 
-    def closed(self, key: str, found: view.Found, waiting: Container[str]) -> frozenset[str]:
+    def note(self, key: str, why_not: str | None) -> None:
+        """Take in why a gang waits; None: it does not."""
+        if why_not is None:
+            self.waiting.pop(key, None)
+        else:
+            self.waiting[key] = why_not
+
+    def in_order(self) -> list[str]:
+        """Return the keys of all that wait and still exist, in the order in which they are to be tried."""
+        order = {}
+        for text in self.waiting:
+            one = self.cached.find(keys.parse(text))
+            if one is not None:
+                whole = gangstatus.scheduled(one.gang, one.pods)
+                order[text] = decisions.order(one.pods, one.gang.base, one.gang.name, has_minimum=whole)
+        return sorted(order, key=order.__getitem__)
+
+    def minimum_first(self, key: str, found: view.Found) -> str | None:
+        """Return why pods above the minimum wait for their turn, or None: the minimum of others comes first."""
+        if not any(sum(map(plan.alive, found.pods.get(m.fqn, ()))) > m.minimum for m in found.gang.members):
+            return None
+        if not gangstatus.scheduled(found.gang, found.pods) and any(text != key for text in self.waiting):
+            return "pods above the minimum come after the minimum of gangs that wait"
+        if found.gang.base is None:
+            for gang in gangs.of_replica(found.w, found.gang.index, self.cached.live(found.w, found.gang.index))[1:]:
+                pods = self.cached.pods(found.w.namespace, gang.name)
+                counts = {fqn: sum(map(plan.alive, each)) for fqn, each in pods.items()}
+                tried = keys.gang(found.w.namespace, gang.name) in self.waiting
+                if not tried and not gangs.missing(gang, counts) and not gangstatus.scheduled(gang, pods):
+                    return f"pods above the minimum come after the minimum of {gang.name}"
+        return None
+
+    def closed(self, key: str, found: view.Found) -> frozenset[str]:
         """Return the nodes that are kept for the first of the gangs that have waited long, if this one is behind it.
 
         O(gangs that have waited long).
         """
-        others = {text: kept for text, kept in self._kept.items() if kept.nodes and text in waiting}
+        others = {text: kept for text, kept in self._kept.items() if kept.nodes and text in self.waiting}
         if not others or gangstatus.scheduled(found.gang, found.pods):
             return frozenset()
         first = min(others, key=lambda text: others[text].order)
@@ -47,6 +85,11 @@ class Turns:
         wanted = not gangstatus.scheduled(found.gang, found.pods)
         self._kept[key] = Kept(since, order, reserve.nodes(ask, self.room) if due and wanted else frozenset())
 
+    def placed(self, key: str) -> None:
+        """Keep nothing for a gang any more."""
+        self._kept.pop(key, None)
+
     def forget(self, key: str) -> None:
-        """Keep nothing for a gang any more: it has been placed, or is gone."""
+        """Forget a gang that is gone."""
+        self.waiting.pop(key, None)
         self._kept.pop(key, None)

@@ -217,7 +217,7 @@ class Process:
             settings=settings.Settings(reconcile=settings.Reconcile(**options)),
         )
         self.owner = gang.Owner(self.ctx)
-        self.feeds["nodes"].add_handler(self.owner.on_node)
+        self.feeds["nodes"].add_handler(self.owner.taken.on_node)
         self.feeds["pods"].add_handler(self.owner.on_pod)
 
     def start(self, server: plane.Plane) -> None:

@@ -54,7 +54,7 @@ class Placing(world.World):
     def see(self) -> None:
         for plural, old, new in list(self.api.changes):
             if plural == "nodes":
-                self.owner.on_node(old, new)
+                self.owner.taken.on_node(old, new)
             elif plural == "pods":
                 self.owner.on_pod(copy.deepcopy(old), copy.deepcopy(new))
                 named = (new or old or {})["metadata"].get("labels", {}).get(names.LABEL_PODGANG)
@@ -88,7 +88,7 @@ class Placing(world.World):
 
     async def rest(self, name: str = "demo-0") -> None:
         """Let a gang that runs have been at rest for long enough that its status is written."""
-        self.owner._phases[self.gang(name)["metadata"]["uid"]] = "Running", self.clock.monotonic() - 60
+        self.owner.writer._phases[self.gang(name)["metadata"]["uid"]] = "Running", self.clock.monotonic() - 60
         await self.run(f"gang:ns/{name}")
         self.see()
 

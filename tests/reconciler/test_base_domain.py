@@ -66,7 +66,7 @@ async def test_a_scaled_gang_that_must_share_its_base_gangs_domain_waits_for_roo
     here = await scaled_out(await room("r1", "r1", "r2"), tied(baseDomain="rack"))
     assert rack_of(here, "demo-0") == {"r1"}
     assert here.released("demo-0-pool-0") == {}
-    assert here.owner.waiting["gang:ns/demo-0-pool-0"].startswith("bound to its base gang's rack r1: ")
+    assert here.owner.turns.waiting["gang:ns/demo-0-pool-0"].startswith("bound to its base gang's rack r1: ")
     here.api.node("late", 1, "r1")
     await here.settle()
     assert rack_of(here, "demo-0-pool-0") == {"r1"}

@@ -81,7 +81,7 @@ async def test_a_healthy_gang_of_two_pods_costs_the_writes_it_is_worth() -> None
 async def test_a_gang_that_lacks_room_releases_nobody_says_why_and_goes_when_room_appears() -> None:
     here = await up(Placing(1))
     assert here.released() == {}
-    assert "gang:ns/demo-0" in here.owner.waiting
+    assert "gang:ns/demo-0" in here.owner.turns.waiting
     scheduled = world.condition(here.gang(), "Scheduled")
     assert scheduled is not None
     assert (scheduled["status"], scheduled["reason"]) == ("False", "Unschedulable")
@@ -89,7 +89,7 @@ async def test_a_gang_that_lacks_room_releases_nobody_says_why_and_goes_when_roo
     here.api.node("n9")
     await here.settle()
     assert set(here.released().values()) == {"n0", "n9"}
-    assert here.owner.waiting == {}
+    assert here.owner.turns.waiting == {}
 
 
 async def test_two_gangs_that_compete_never_share_the_room_half_and_half() -> None:
@@ -115,7 +115,7 @@ async def test_a_gang_whose_write_is_refused_does_not_keep_the_others_that_wait_
     await here.apply(pair("one"))
     await here.apply(pair("two"))
     await here.settle()
-    assert len(here.owner.waiting) == 2
+    assert len(here.owner.turns.waiting) == 2
     plain = here.api.apply
 
     async def refusing(resource: resources.Resource, obj: raw.Object, *, manager: str) -> raw.Object:
@@ -154,7 +154,7 @@ async def test_a_crash_in_the_middle_is_driven_forward_and_not_solved_again(cut:
     # Another gang wants room before the new owner has looked at the one that was cut off.
     successor = gang.Owner(here.ctx)
     for node in here.api.of("nodes").values():
-        successor.on_node(None, node)
+        successor.taken.on_node(None, node)
     for pod in here.pods():
         successor.on_pod(None, pod)
     successor.recover()
@@ -276,7 +276,7 @@ async def unbound(here: Placing, verdict: raw.Object | None, seconds: float = 60
         name = pod["metadata"]["name"]
         await here.api.patch(resources.PODS, name, "ns", status, type="merge", subresource="status")
     here.see()
-    here.owner.sent = {uid: since - seconds for uid, since in here.owner.sent.items()}
+    here.owner.releases.sent = {uid: since - seconds for uid, since in here.owner.releases.sent.items()}
     await here.run("gang:ns/demo-0")
 
 
@@ -315,7 +315,7 @@ async def test_room_that_was_taken_after_the_release_is_found_at_once_and_the_ga
     assert first["metadata"]["uid"] not in {pod["metadata"]["uid"] for pod in here.ours()}
     assert len(here.released()) == 2
     assert lost not in here.released().values()
-    assert here.owner.refused == {}, "the node is full, and not one to keep away from"
+    assert here.owner.releases.refused == {}, "the node is full, and not one to keep away from"
     assert any("lost their room to others" in text for _, reason, text in here.events.said if reason == "GangUnbound")
 
 
@@ -362,7 +362,7 @@ async def test_of_a_gang_that_was_whole_only_the_pods_without_a_node_are_taken_b
     # The successor goes back to the node of its predecessor, and only it is taken back.
     assert here.released()[victim["spec"]["hostname"]] == victim["spec"]["nodeName"]
     if restarted:
-        here.owner._whole.clear()
+        here.owner.releases._whole.clear()
     await unbound(here, None)
     await here.settle()
     assert stay <= {pod["metadata"]["uid"] for pod in here.pods()}
@@ -440,7 +440,7 @@ async def test_a_big_gang_that_waits_is_not_starved_by_small_ones_behind_it() ->
     await here.apply(pair("late", count=1))
     await here.settle()
     assert not here.released("late-0"), "the room is kept for the big one"
-    assert "kept for a gang" in here.owner.waiting["gang:ns/late-0"]
+    assert "kept for a gang" in here.owner.turns.waiting["gang:ns/late-0"]
     await here.api.delete(resources.PODS, "busy", "else", grace=0)
     await here.settle()
     assert len(here.released("big-0")) == 4
@@ -452,7 +452,7 @@ async def test_a_gang_that_can_never_fit_blocks_nobody_and_says_what_fits() -> N
     await here.settle()
     await here.advance(500)
     await here.run("gang:ns/huge-0")
-    assert "at most 2 of 9" in here.owner.waiting["gang:ns/huge-0"]
+    assert "at most 2 of 9" in here.owner.turns.waiting["gang:ns/huge-0"]
     await here.apply(pair("late"))
     await here.settle()
     assert len(here.released("late-0")) == 2
@@ -469,14 +469,14 @@ async def test_a_change_of_room_costs_one_search_a_kind_of_gang_and_not_one_a_ga
     for number in range(12):
         await here.apply(pair(f"w{number:02}"))
     await here.settle()
-    assert len(here.owner.waiting) == 12
+    assert len(here.owner.turns.waiting) == 12
     before = searches()
     here.api.node("full", cpu=0)
     await here.settle()
     assert searches() - before == 1
     here.api.node("room")
     await here.settle()
-    assert len(here.owner.waiting) == 11
+    assert len(here.owner.turns.waiting) == 11
     assert searches() - before == 3, "one that fits, and one that stands for the eleven others"
 
 

@@ -117,7 +117,7 @@ async def test_a_pod_that_somebody_deletes_leaves_its_room_to_its_successor() ->
     await here.settle()
     await here.bind()
     assert nodes(here) == before
-    assert here.owner.claims._claims == {}
+    assert here.owner.taken.claims._claims == {}
 
 
 async def test_a_pod_that_is_terminating_has_its_successor_nominated_at_once() -> None:
@@ -153,7 +153,7 @@ async def test_what_is_scaled_away_leaves_nothing() -> None:
     await here.finish()
     await here.advance(1)
     assert here.released("rival-0") != {}
-    assert here.owner.claims._claims == {}
+    assert here.owner.taken.claims._claims == {}
 
 
 async def test_a_set_that_is_deleted_leaves_nothing() -> None:
@@ -163,7 +163,7 @@ async def test_a_set_that_is_deleted_leaves_nothing() -> None:
     await here.finish()
     await here.advance(1)
     assert here.released("rival-0") != {}
-    assert here.owner.claims._claims == {}
+    assert here.owner.taken.claims._claims == {}
 
 
 async def test_a_new_owner_holds_what_the_old_one_held() -> None:
@@ -174,11 +174,11 @@ async def test_a_new_owner_holds_what_the_old_one_held() -> None:
     here.see()
     old, here.owner = here.owner, gang.Owner(here.ctx)
     for node in here.ctx.stores.nodes.all():
-        here.owner.on_node(None, node)
+        here.owner.taken.on_node(None, node)
     for each in here.ctx.stores.pods.all():
         here.owner.on_pod(None, each)
     here.owner.recover()
-    here.owner.waiting.update(old.waiting)
+    here.owner.turns.waiting.update(old.turns.waiting)
     await here.run("room")
     assert here.released("rival-0") == {}
     await here.settle()

@@ -1,0 +1,169 @@
+"""The scheduling cycle of one gang: what was decided stands, or the engine is asked, and the answer is persisted.
+
+A decision is persisted on the PodGang before anything else happens, and driven forward from there after a crash;
+it is never solved again half-way. See docs/decisions/0005-hold-pin-ungate.md.
+"""
+
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+
+from grovekeeper.api import raw
+from grovekeeper.expand import plan
+from grovekeeper.kube import errors
+from grovekeeper.placement import place, preempt, request, shape
+from grovekeeper.reconciler import (
+    asks,
+    creation,
+    decisions,
+    keys,
+    occupancy,
+    podgangs,
+    preemption,
+    refusals,
+    release,
+    reservations,
+    turns,
+    view,
+)
+from grovekeeper.runtime import metrics
+
+
+class Cycle:
+    """What placing gangs remembers between two looks at the same one."""
+
+    def __init__(
+        self,
+        cached: view.View,
+        taken: occupancy.Occupancy,
+        order: turns.Turns,
+        writer: podgangs.Writer,
+        releases: release.Releases,
+    ) -> None:
+        self._ctx = taken.ctx
+        self._cached = cached
+        self._taken = taken
+        self._turns = order
+        self._writer = writer
+        self._releases = releases
+        self._preemption = preemption.Preemption(taken.ctx, taken)
+        self._refusals = refusals.Refusals()
+        self._homeless: dict[str, float] = {}
+        """UID of a successor that could not be placed, to the monotonic time since which."""
+
+    def forget(self, key: str) -> None:
+        """Forget a gang that is gone."""
+        self._preemption.forget(key)
+        self._refusals.forget(key)
+
+    def gone(self, uid: str) -> None:
+        """Forget a pod that is gone."""
+        self._homeless.pop(uid, None)
+
+    async def place(self, found: view.Found, gated: Sequence[raw.Object], *, minimum_only: bool) -> str | None:
+        """Decide about the gated pods of a complete gang and carry it out; return why not, or None."""
+        w, gang = found.w, found.gang
+        live = self._ctx.stores.gangs.get(w.namespace, gang.name)
+        decided = decisions.placement(live)
+        key = keys.gang(w.namespace, gang.name)
+        avoid = self._releases.avoided(key)
+        if self._stands(gated, decided, avoid):
+            await self._releases.carry_out(gated, decided)
+            return None
+        if (ends := self._preemption.goes_on(key)) is not None:
+            return ends
+        homes = self._taken.claims.of_pods(gated)
+        self._let_go(gated)
+        levels = self._writer.levels(w)
+        closed = self._turns.closed(key, found) - {*homes.values()}
+        around = self._cached.around(found, decisions.reserved(live), avoid, closed, homes, minimum_only=minimum_only)
+        ask = asks.ask(w, gang, found.pods, levels, around)
+        doubt = self._refusals.question(key, ask, self._token(found, ask), self._ctx.clock.monotonic())
+        if doubt.answer is not None:
+            return doubt.answer
+        victims: preempt.Plan | None = None
+        # Nothing may be awaited in here: what is lent to this gang is not free for others.
+        with self._taken.room.without([m for p in gated for m in (p["metadata"]["uid"], reservations.mark_of(p))]):
+            begin = perf_counter()
+            answer = place.place(ask, self._taken.room)
+            metrics.PLACE_SECONDS.observe(perf_counter() - begin)
+            if isinstance(answer, request.Reasons):
+                answer = asks.told(answer, around)
+                self._turns.keep(key, found, ask, never=answer.never)
+                victims = self._preemption.plan(found, ask)
+        if isinstance(answer, request.Reasons):
+            if live is None:
+                await self._writer.persist(found, levels, {})
+            if victims is None:
+                self._refusals.note(doubt, answer.summary)
+            return await self._give_way(key, found, answer, victims, gated)
+        self._turns.placed(key)
+        self._refusals.note(doubt, decisions.left_out(answer) if not answer.nodes else None)
+        if answer.nodes:
+            await self._decide(found, levels, answer, gated)
+        return decisions.left_out(answer)
+
+    def _stands(self, gated: Sequence[raw.Object], decided: Mapping[str, str], avoid: Sequence[str]) -> bool:
+        """Return whether all these pods have been decided about, and their nodes still take them and have the room.
+
+        A successor may have the name of a pod that is gone: its room may be gone, and its template another one.
+        """
+        for pod in gated:
+            name = decided.get(pod["metadata"]["name"])
+            node = self._ctx.stores.nodes.get(None, name) if name is not None and name not in avoid else None
+            if node is None or shape.refusal(pod["spec"], node) is not None:
+                return False
+        for pod in gated:
+            self._taken.room.assume(pod["metadata"]["uid"], pod["spec"], decided[pod["metadata"]["name"]])
+        return self._taken.has_room(gated, decided)
+
+    def _let_go(self, gated: Sequence[raw.Object]) -> None:
+        """What was decided for pods before no longer counts, and must not be in their own way."""
+        for pod in gated:
+            self._taken.room.release(pod["metadata"]["uid"])
+            if plan.home(pod) is not None:
+                self._taken.room.upsert_pod(pod, firm=True)
+
+    def _token(self, found: view.Found, ask: request.GangAsk) -> refusals.Token:
+        """Return what stands for the room that the gang could have, by eviction where it may evict."""
+        return self._taken.room.openings, self._taken.landed if self._preemption.may_evict(found, ask) else 0
+
+    async def _decide(
+        self, found: view.Found, levels: Mapping[str, str], answer: request.Placement, gated: Sequence[raw.Object]
+    ) -> None:
+        """Persist a decision and carry it out; room that was held for the pods is theirs from now on."""
+        chosen = [pod for pod in gated if pod["metadata"]["name"] in answer.nodes]
+        for pod in chosen:
+            self._taken.room.assume(pod["metadata"]["uid"], pod["spec"], answer.nodes[pod["metadata"]["name"]])
+        try:
+            await self._writer.persist(found, levels, answer.nodes, answer.score)
+        except errors.KubeError:
+            for pod in chosen:
+                self._taken.room.forget(pod["metadata"]["uid"])
+                self._taken.room.upsert_pod(pod, firm=decisions.succeeds(pod))
+            raise
+        for pod in chosen:
+            self._taken.claims.release(reservations.mark_of(pod))
+            self._homeless.pop(pod["metadata"]["uid"], None)
+        await self._releases.carry_out(chosen, answer.nodes)
+        metrics.GANGS_PLACED.inc()
+
+    async def _give_way(
+        self,
+        key: str,
+        found: view.Found,
+        answer: request.Reasons,
+        victims: preempt.Plan | None,
+        gated: Sequence[raw.Object],
+    ) -> str:
+        """Say why a gang is not placed, make room for it where that is possible, and let go what it held for long."""
+        text = f"{found.gang.name}: {answer.summary}"
+        self._ctx.events.warning(found.w.raw, "GangUnschedulable", text, self._ctx.clock.stamp())
+        if victims is not None:
+            return await self._preemption.carry_out(key, found, victims, gated)
+        now = self._ctx.clock.monotonic()
+        for pod in gated:
+            since = self._homeless.setdefault(pod["metadata"]["uid"], now)
+            if plan.home(pod) is not None and now - since >= self._ctx.settings.reconcile.reservation_seconds:
+                await creation.nominate(self._ctx, pod, None)
+                await self._ctx.enqueue(keys.ROOM)
+        return answer.summary

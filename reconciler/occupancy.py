@@ -1,0 +1,90 @@
+"""What the placement owner knows to be taken: nodes and pods with what was decided, claims, who could be evicted.
+
+Kept from the events of nodes and pods, on the loop that decides. All of it can be rebuilt from the caches.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from grovekeeper.api import raw
+from grovekeeper.expand import plan
+from grovekeeper.placement import snapshot
+from grovekeeper.reconciler import decisions, reservations
+from grovekeeper.reconciler.context import Context
+
+
+@dataclass(slots=True)
+class Occupancy:
+    """The snapshot, and what goes with it."""
+
+    ctx: Context
+    room: snapshot.Snapshot = field(default_factory=snapshot.Snapshot)
+    claims: reservations.Reservations = field(init=False)
+    contended: int = 0
+    """Number of pods of others that look for a node."""
+    landed: int = 0
+    """How often a pod of ours has got a node: gangs of higher priority could evict it from then on."""
+    _priorities: Counter[int] = field(default_factory=Counter)
+    """Number of our pods on nodes by priority: tells at once that there is nobody to preempt."""
+
+    def __post_init__(self) -> None:
+        self.claims = reservations.Reservations(self.ctx, self.room)
+
+    def on_node(self, old: raw.Object | None, new: raw.Object | None) -> None:
+        """Keep the snapshot's nodes."""
+        if new is not None:
+            self.room.upsert_node(new)
+        elif old is not None:
+            self.room.remove_node(old["metadata"]["name"])
+
+    def on_pod(self, old: raw.Object | None, new: raw.Object | None) -> None:
+        """Keep the snapshot's pods, and count pods of others that look for a node."""
+        self.contended += decisions.competes(new) - decisions.competes(old)
+        for pod, step in ((old, -1), (new, 1)):
+            priority = decisions.held_priority(pod)
+            if priority is not None:
+                self._priorities[priority] += step
+                self.landed += step > 0
+        ended = new is not None and plan.finished(new) and plan.terminating(new)
+        gone = new if ended else old if new is None else None
+        if gone is not None:
+            self.claims.vanished(gone)
+        if new is not None:
+            self.room.upsert_pod(new, firm=decisions.succeeds(new))
+            self.claims.appeared(new)
+        elif old is not None:
+            self.room.remove_pod(old["metadata"]["uid"])
+
+    def recover(self) -> None:
+        """Begin an ownership: what any owner has decided and nobody has bound yet takes room before anything else."""
+        self.claims.clear()
+        self.room.forget_all()
+        for live in self.ctx.stores.gangs.all():
+            metadata = live["metadata"]
+            decided = decisions.placement(live)
+            for pod in self.ctx.stores.pods.by_index("gang", f"{metadata['namespace']}/{metadata['name']}"):
+                node = decided.get(pod["metadata"]["name"])
+                if node is not None and plan.alive(pod) and not pod["spec"].get("nodeName"):
+                    self.room.assume(pod["metadata"]["uid"], pod["spec"], node)
+            self._rebuild_claims(live)
+
+    def _rebuild_claims(self, live: raw.Object) -> None:
+        """Keep room for those pods of a gang that had a node, and of which nothing is there now. O(its pods)."""
+        reserved = decisions.reserved(live)
+        if not reserved:
+            return
+        mark = f"{live['metadata']['namespace']}/{live['metadata']['name']}"
+        there = {pod["spec"].get("hostname") for pod in self.ctx.stores.pods.by_index("gang", mark)}
+        for clique in self.ctx.stores.cliques.by_index("gang", mark):
+            for host, left in decisions.places(clique):
+                if host in reserved and host not in there:
+                    self.claims.rebuild(mark, left, reserved[host], clique["spec"]["podSpec"])
+
+    def lowest_priority(self) -> int | None:
+        """Return the lowest priority of our pods on nodes; None where there are none."""
+        return min((priority for priority, count in self._priorities.items() if count > 0), default=None)
+
+    def has_room(self, pods: Sequence[raw.Object], nodes: Mapping[str, str]) -> bool:
+        """Return whether each of these pods, which are charged already, has its room on its node (by pod name)."""
+        return all(self.room.holds(pod["spec"], nodes[pod["metadata"]["name"]]) for pod in pods)

@@ -1,0 +1,124 @@
+"""Carrying out what was decided: hold, look again, pin and ungate; and taking back what does not bind in time.
+
+See docs/decisions/0005-hold-pin-ungate.md.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from grovekeeper.api import raw
+from grovekeeper.expand import plan
+from grovekeeper.kube import errors, resources
+from grovekeeper.reconciler import children, creation, decisions, gangstatus, occupancy, pins, view
+from grovekeeper.reconciler.context import Context
+
+_LOG = logging.getLogger(__name__)
+_HOLD_FROM = 9
+"""Gangs of at least this many pods are held by nomination even where nobody competes: patching them takes a while."""
+_REFUSED_SECONDS = 300.0
+"""For how long a gang keeps away from a node that the scheduler refused to it after we had chosen it."""
+_LOOK_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class Releases:
+    """What was let go to kube-scheduler, and what kube-scheduler said to it."""
+
+    ctx: Context
+    taken: occupancy.Occupancy
+    sent: dict[str, float] = field(default_factory=dict)
+    """UID of a pod whose gate we removed, to the monotonic time of it."""
+    refused: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Key of a gang, to the nodes that it keeps away from, to the monotonic time until which it does."""
+    _whole: set[str] = field(default_factory=set)
+    """Keys of gangs that were seen whole; their status says so only after a while."""
+
+    async def carry_out(self, pods: Sequence[raw.Object], nodes: Mapping[str, str]) -> None:
+        """Hold where somebody could take the room, then pin and ungate every pod with one patch."""
+        policy = self.ctx.settings.reconcile.hold
+        if policy == "always" or (policy == "contended" and (len(pods) >= _HOLD_FROM or self.taken.contended > 0)):
+            await children.together(creation.nominate(self.ctx, pod, nodes[pod["metadata"]["name"]]) for pod in pods)
+            if not self.taken.has_room(pods, nodes):
+                raise errors.Conflict("somebody took the room while it was being held: placing again")
+        if not all(map(self._is_there, pods)):
+            raise errors.Conflict("a member went while the gang was being placed: looking again")
+        await children.together(self._release(pod, nodes[pod["metadata"]["name"]]) for pod in pods)
+
+    def _is_there(self, pod: raw.Object) -> bool:
+        """Return whether a pod still is what was decided about: writing the decision took its time."""
+        metadata = pod["metadata"]
+        fresh = self.ctx.stores.pods.get(metadata["namespace"], metadata["name"])
+        return fresh is not None and fresh["metadata"]["uid"] == metadata["uid"] and plan.alive(fresh)
+
+    async def _release(self, pod: raw.Object, node: str) -> None:
+        metadata = pod["metadata"]
+        fresh = self.ctx.stores.pods.get(metadata["namespace"], metadata["name"]) or pod
+        if not plan.gated(fresh) or plan.terminating(fresh):
+            return
+        self.taken.room.assume(metadata["uid"], fresh["spec"], node)
+        try:
+            stored = await self.ctx.client.patch(
+                resources.PODS, metadata["name"], metadata["namespace"], pins.operations(fresh, node), type="json"
+            )
+        except (errors.NotFound, errors.Conflict, errors.Invalid) as error:
+            # The pod was deleted or changed since it was read; the next event brings the gang back here.
+            _LOG.info("pod %s/%s was not released: %s", metadata["namespace"], metadata["name"], error)
+            self.taken.room.forget(metadata["uid"])
+            return
+        stored["metadata"].pop("managedFields", None)
+        self.sent[metadata["uid"]] = self.ctx.clock.monotonic()
+        self.ctx.stores.pods.observe(stored)
+
+    def note_whole(self, key: str, found: view.Found) -> None:
+        """Remember that a gang has its minimum on nodes, until none of its pods has one."""
+        if gangstatus.scheduled(found.gang, found.pods):
+            self._whole.add(key)
+        elif not any(pod["spec"].get("nodeName") for pods in found.pods.values() for pod in pods if plan.alive(pod)):
+            self._whole.discard(key)
+
+    async def unwind(self, key: str, found: view.Found) -> float | None:
+        """Take back pods that were released and not bound in time; return seconds until the next time runs out."""
+        patience = self.ctx.settings.reconcile.bind_timeout_seconds
+        loose = decisions.loose(found.pods)
+        if not loose:
+            return None
+        now = self.ctx.clock.monotonic()
+        left = min(patience - (now - self.sent.setdefault(pod["metadata"]["uid"], now)) for pod in loose)
+        raced = decisions.raced(loose, self.taken.room.holds)
+        refused = decisions.refused_nodes(loose)
+        if left > 0 and not raced:
+            # Who took the room of a pod that was refused may be seen only a moment after the refusal.
+            return min(left + 0.1, _LOOK_SECONDS) if refused else left + 0.1
+        live = self.ctx.stores.gangs.get(found.w.namespace, found.gang.name) or {}
+        was_whole = key in self._whole or gangstatus.was_whole(live.get("status") or {})
+        doomed = decisions.doomed(found.pods, was_whole=was_whole)
+        # A node that is full is seen to be full; the others say no for a reason that the snapshot does not know.
+        avoid = dict.fromkeys(refused - decisions.refused_nodes(raced), now + _REFUSED_SECONDS)
+        if avoid:
+            self.refused.setdefault(key, {}).update(avoid)
+        why = f"{len(raced)} pods lost their room to others" if raced else f"{len(loose)} pods were not bound"
+        text = f"{found.gang.name}: {why}, after {patience - left:.0f} s; {len(doomed)} are replaced"
+        self.ctx.events.warning(found.w.raw, "GangUnbound", text, self.ctx.clock.stamp())
+        for pod in doomed:
+            self.taken.room.forget(pod["metadata"]["uid"])
+            self.taken.claims.given_up.add(pod["metadata"]["uid"])
+        await children.together(children.delete(self.ctx, resources.PODS, pod) for pod in doomed)
+        return None
+
+    def avoided(self, key: str) -> list[str]:
+        """Return the nodes that a gang keeps away from at the moment, sorted."""
+        now = self.ctx.clock.monotonic()
+        kept = {node: until for node, until in self.refused.get(key, {}).items() if until > now}
+        if not kept:
+            self.refused.pop(key, None)
+        return sorted(kept)
+
+    def forget(self, key: str) -> None:
+        """Forget a gang that is gone."""
+        self.refused.pop(key, None)
+        self._whole.discard(key)
+
+    def gone(self, uid: str) -> None:
+        """Forget a pod that is gone."""
+        self.sent.pop(uid, None)
