@@ -23,6 +23,8 @@ from grovekeeper.webhooks.validate import topology as validate_topology
 
 _LOG = logging.getLogger(__name__)
 _REQUESTS_PER_CONNECTION = 20_000
+_SHUTDOWN_SECONDS = 5.0
+"""For connections that have nothing in flight to be closed."""
 BODY_SECONDS = 10.0
 """How long a body may take: no longer than the API server waits by default, so that nothing hangs on the way down."""
 
@@ -95,7 +97,7 @@ class Server:
         self.listening = False
         # Bounded, because reading a body is.
         await self._idle.wait()
-        await self._server.shutdown(5.0)
+        await self._server.shutdown(_SHUTDOWN_SECONDS)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         measured = self._paths.get(request.path)

@@ -6,6 +6,7 @@
 import json
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -173,8 +174,9 @@ def definition(kind: Kind) -> raw.Object:
     }
 
 
+@cache
 def schema(kind: Kind) -> raw.Object:
-    """Return the structural schema of one kind."""
+    """Return the structural schema of one kind; shared, not to be changed."""
     source = kind.model.model_json_schema(by_alias=True)
     result = _structural(source, source.get("$defs", {}))
     properties = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {"type": "object"}}
@@ -185,13 +187,13 @@ def schema(kind: Kind) -> raw.Object:
     return result
 
 
-_DROPPED = ("title", "description", "$defs", "x-definition")
+_DROPPED = ("title", "$defs", "x-definition")
 
 
 def _structural(source: raw.Object, known: dict[str, raw.Object]) -> raw.Object:
     """Return pydantic's schema without references, titles and null alternatives."""
     if "x-definition" in source:
-        return openapi.structural(source["x-definition"])
+        return {**openapi.structural(source["x-definition"]), **_extras(source)}
     if "$ref" in source:
         return {**_structural(known[source["$ref"].rpartition("/")[2]], known), **_extras(source)}
     if "anyOf" in source:
@@ -213,7 +215,7 @@ def _structural(source: raw.Object, known: dict[str, raw.Object]) -> raw.Object:
 
 
 def _extras(source: raw.Object) -> raw.Object:
-    skipped = ("$ref", "anyOf", "default") if source.get("default") is None else ("$ref", "anyOf")
+    skipped: tuple[str, ...] = ("$ref", "anyOf", "default") if source.get("default") is None else ("$ref", "anyOf")
     return {key: value for key, value in source.items() if key not in skipped and key not in _DROPPED}
 
 

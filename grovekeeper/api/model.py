@@ -12,7 +12,8 @@ LIST_MAP = {"x-kubernetes-list-type": "map"}
 class Model(BaseModel):
     """A part of a kind. Unknown fields are refused here and pruned by the API server."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    # Docstrings of fields become what `kubectl explain` says.
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, use_attribute_docstrings=True)
 
 
 def kubernetes(definition: str) -> object:

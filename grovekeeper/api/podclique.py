@@ -11,21 +11,30 @@ class AutoScalingConfig(model.Model):
     """Bounds and metrics of the HorizontalPodAutoscaler that Grovekeeper keeps."""
 
     minReplicas: model.Count | None = None
+    """Lower bound; not below minAvailable."""
     maxReplicas: model.Positive
+    """Upper bound."""
     metrics: Annotated[list[model.MetricSpec] | None, Field(json_schema_extra={"x-kubernetes-list-type": "atomic"})] = (
         None
     )
+    """Metrics of autoscaling/v2."""
 
 
 class PodCliqueSpec(model.Model):
     """Desired state of a PodClique; also the `spec` of a clique template."""
 
     roleName: Annotated[str, Field(max_length=253)] = ""
+    """What the pods do, such as prefill; unique in the set."""
     podSpec: model.PodSpec
+    """The pods; a PodSpec of Kubernetes."""
     replicas: model.Count = 1
+    """Pods of the clique."""
     minAvailable: model.Count | None = None
+    """Pods that the gang needs; replicas where it is left out."""
     startsAfter: list[str] | None = None
+    """Cliques of which minAvailable pods must be ready first (startup type Explicit)."""
     autoScalingConfig: AutoScalingConfig | None = None
+    """Autoscaling of the clique; for cliques in no group."""
 
 
 class LastError(model.Model):

@@ -9,8 +9,11 @@ class ScalingGroupSpec(model.Model):
     """Desired state of a PodCliqueScalingGroup."""
 
     replicas: model.Count = 1
+    """Copies of its cliques."""
     minAvailable: model.Positive = 1
+    """Replicas that belong to the base gang."""
     cliqueNames: list[str]
+    """Cliques that scale together."""
 
 
 class IndicesSelected(model.Model):

@@ -13,21 +13,27 @@ class Level(model.Model):
     """One level: a domain's name and the node label that tells a node's place in it."""
 
     domain: model.Domain
+    """Name of the level, such as rack; sets refer to it."""
     key: Annotated[str, Field(min_length=1, max_length=63, pattern=KEY_PATTERN)]
+    """Node label whose value is the domain that a node is in."""
 
 
 class SchedulerBinding(model.Model):
     """A topology object of another scheduler that stands for this one."""
 
     schedulerName: str
+    """Back end, such as kai-scheduler."""
     topologyReference: str
+    """Name of its topology object."""
 
 
 class TopologySpec(model.Model):
     """Desired state."""
 
     levels: Annotated[list[Level], Field(min_length=1, max_length=16)]
+    """Levels of the network, broadest first."""
     schedulerTopologyBindings: list[SchedulerBinding] | None = None
+    """Topology objects of other schedulers that stand for this one."""
 
 
 class SchedulerStatus(model.Model):

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from grovekeeper.api import kubeyaml, raw
+from grovekeeper.api import kubeyaml, openapi, raw, structural
 from grovekeeper.kube import errors, http, resources
 from grovekeeper.placement import levels, snapshot
 from grovekeeper.reconciler import asks
@@ -25,12 +25,14 @@ class Capacity:
     """Name of a ClusterTopologyBinding to its levels: domain to label key, broadest first."""
 
     def room(self) -> snapshot.Snapshot:
-        """Return the snapshot for the placement engine."""
+        """Return the snapshot for the placement engine; raise CapacityError for nodes and pods of odd shapes."""
         result = snapshot.Snapshot()
-        for node in self.nodes:
-            result.upsert_node(node)
-        for pod in self.pods:
-            result.upsert_pod(pod)
+        for kind, objects, put in (("Node", self.nodes, result.upsert_node), ("Pod", self.pods, result.upsert_pod)):
+            for obj in objects:
+                try:
+                    put(obj)
+                except (AttributeError, KeyError, TypeError, ValueError) as error:
+                    raise CapacityError(_odd(kind, obj)) from error
         return result
 
     def levels_of(self, name: str | None) -> dict[str, str]:
@@ -45,8 +47,19 @@ def from_files(nodes: Path, pods: Path | None) -> Capacity:
         raise CapacityError(f"{nodes}: there is no Node in it: write it with `kubectl get nodes -o json`")
     for node in found:
         # A file written by hand need not say that nodes are well.
-        node.setdefault("status", {}).setdefault("conditions", [{"type": "Ready", "status": "True"}])
-    return Capacity(found, _items(pods, "Pod") if pods else [], {})
+        node["status"] = {"conditions": [{"type": "Ready", "status": "True"}], **(node.get("status") or {})}
+    listed = _items(pods, "Pod") if pods else []
+    for pod in listed:
+        metadata = pod["metadata"]
+        metadata.setdefault("uid", f"{metadata.get('namespace', 'default')}/{metadata['name']}")
+    return Capacity(found, listed, {})
+
+
+def _odd(kind: str, obj: raw.Object) -> str:
+    """Return what is wrong with an object that the snapshot could not take."""
+    fault = next(structural.faults(obj, openapi.structural(f"io.k8s.api.core.v1.{kind}")), None)
+    why = fault.text() if fault else "its shape is not that of Kubernetes"
+    return f"{kind} {obj['metadata']['name']}: {why}: write it with `kubectl get {kind.lower()}s -o json`"
 
 
 async def from_cluster(kubeconfig: Path | None) -> Capacity:
@@ -91,8 +104,22 @@ def _items(path: Path, kind: str) -> list[raw.Object]:
         raise CapacityError(
             f"{path}: cannot be read ({why}): write it with `kubectl get {kind.lower()}s -o json`"
         ) from error
-    found = [item for each in documents if isinstance(each, dict) for item in each.get("items") or [each]]
-    return [item for item in found if isinstance(item, dict) and item.get("kind", kind) == kind and "metadata" in item]
+    listed = [each.get("items", [each]) if isinstance(each, dict) else [each] for each in documents]
+    found = [item for items in listed for item in (items if isinstance(items, list) else [items])]
+    return [item for item in found if _is_one(item, kind, path)]
+
+
+def _is_one(item: raw.Json, kind: str, path: Path) -> bool:
+    """Return whether an item is of the kind; raise CapacityError for one without a name or with parts of odd shapes."""
+    if not isinstance(item, dict) or item.get("kind", kind) != kind:
+        return False
+    metadata = item.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    parts = [item.get(part) or {} for part in ("spec", "status")] + [metadata]
+    if not isinstance(name, str) or not all(isinstance(part, dict) for part in parts):
+        text = f"a {kind} needs metadata.name, and spec and status must be mappings"
+        raise CapacityError(f"{path}: {text}: write it with `kubectl get {kind.lower()}s -o json`")
+    return True
 
 
 def _documents(text: str) -> list[raw.Json]:

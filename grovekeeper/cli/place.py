@@ -39,10 +39,17 @@ def command(
         sys.exit(2)
     objects, given = sets.read(paths)
     room.bindings.update(given)
-    space = room.room()
-    answers = [answer for obj in objects for answer in trial.placed(obj, room, space)]
-    if drawing is not None:
-        drawing.write_text(picture.svg(room, _drawn(answers)), encoding="utf-8")
+    try:
+        space = room.room()
+        answers = [answer for obj in objects for answer in trial.placed(obj, room, space)]
+        if drawing is not None:
+            drawing.write_text(picture.svg(room, _drawn(answers)), encoding="utf-8")
+    except capacity.CapacityError as error:
+        click.echo(f"grovekeeper place: {error}", err=True)
+        sys.exit(2)
+    except OSError as error:
+        click.echo(f"grovekeeper place: {drawing} cannot be written ({error.strerror}): name another file", err=True)
+        sys.exit(2)
     click.echo(_as_json(answers)) if output == "json" else Console().print(_as_table(answers))
     sys.exit(1 if any(answer.reason for answer in answers) else 0)
 

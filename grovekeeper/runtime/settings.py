@@ -1,11 +1,13 @@
 """Settings of all components: a YAML file, environment variables over it, flags over those."""
 
+import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
 from grovekeeper.api import kubeyaml, names, structural
 
@@ -123,8 +125,21 @@ def load(path: Path | None, environment: Mapping[str, str] | None = None) -> Set
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        faults = "; ".join(_sentence(fault) for fault in error.errors())
         raise SettingsError(f"{path or 'environment'}: {faults}") from error
+
+
+def _sentence(fault: ErrorDetails) -> str:
+    """Return the setting, what was found and what is allowed. A URL may hold a password, so it is not shown."""
+    where = ".".join(map(str, fault["loc"]))
+    if fault["type"] != "extra_forbidden":
+        found = "" if where == "redis_url" else f"found {fault['input']!r}: "
+        return f"{where}: {found}{fault['msg'].removeprefix('Value error, ')}"
+    known = Settings.model_fields
+    for name in fault["loc"][:-1]:
+        known = getattr(known[str(name)].annotation, "model_fields", {})
+    close = difflib.get_close_matches(str(fault["loc"][-1]), known, 1)
+    return f"{where}: unknown setting; " + (f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}")
 
 
 def redis_url(settings: Settings) -> str:

@@ -91,6 +91,47 @@ def test_nodes_that_cannot_be_read_are_2_with_the_next_step(tmp_path: Path, text
     assert "kubectl get nodes -o json" in found.output
 
 
+@pytest.mark.parametrize(
+    ("kind", "items", "want"),
+    [
+        pytest.param("nodes", 5, "there is no Node in it", id="items of another shape"),
+        pytest.param("nodes", [{"metadata": {}}], "a Node needs metadata.name", id="no name"),
+        pytest.param("nodes", [{"metadata": "x"}], "a Node needs metadata.name", id="metadata of another shape"),
+        pytest.param("nodes", [{"metadata": {"name": "n"}, "status": "x"}], "must be mappings", id="status"),
+        pytest.param(
+            "nodes",
+            [{"metadata": {"name": "n"}, "status": {"allocatable": [1]}}],
+            "Node n: status.allocatable: Invalid value: [1]: must be of type object, found a list",
+            id="allocatable",
+        ),
+        pytest.param(
+            "pods",
+            [{"metadata": {"name": "p"}, "spec": {"nodeName": "n0", "containers": 5}}],
+            "Pod p: spec.containers: Invalid value: 5",
+            id="containers",
+        ),
+    ],
+)
+def test_nodes_and_pods_of_odd_shapes_are_named(tmp_path: Path, nodes: Path, kind: str, items: Any, want: str) -> None:
+    odd = tmp_path / "odd.json"
+    odd.write_text(json.dumps({"items": items}))
+    given = {"nodes": nodes} | {kind: odd}
+    found = run("place", "gitops-examples", *(part for each in given.items() for part in (f"--{each[0]}", each[1])))
+    assert (found.exit_code, want in found.stderr) == (2, True), found.output
+    assert f"write it with `kubectl get {kind} -o json`" in found.stderr
+
+
+def test_pods_written_by_hand_need_no_uid_and_a_picture_that_cannot_be_written_is_2(
+    tmp_path: Path, nodes: Path
+) -> None:
+    pod = {"metadata": {"name": "p"}, "spec": {"nodeName": "n0", "containers": [{"name": "c"}]}}
+    (tmp_path / "pods.json").write_text(json.dumps({"items": [pod]}))
+    asked = ("place", "gitops-examples", "--nodes", nodes)
+    assert run(*asked, "--pods", tmp_path / "pods.json").exit_code in (0, 1)
+    found = run(*asked, "--picture", tmp_path / "no" / "x.svg")
+    assert (found.exit_code, "cannot be written (No such file or directory)" in found.stderr) == (2, True)
+
+
 def test_levels_are_found_by_well_known_labels_and_must_nest() -> None:
     cluster = [node(index) for index in range(28)]
     assert list(levels.detected(cluster)) == ["zone", "block", "rack", "host"]

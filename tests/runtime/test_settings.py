@@ -13,11 +13,17 @@ from grovekeeper.runtime import settings
         pytest.param(None, {}, "does not exist: give the path", id="no file"),
         pytest.param("a: [", {}, ":2: not YAML", id="not YAML"),
         pytest.param("- 1", {}, "must be one mapping of settings, found a list", id="a list"),
-        pytest.param("redis: x", {}, "redis: Extra inputs are not permitted", id="an unknown setting"),
+        pytest.param("redis: x", {}, "redis: unknown setting; did you mean redis_url?", id="an unknown setting"),
+        pytest.param("webhook: {x: 1}", {}, "webhook.x: unknown setting; known are bind, port", id="unknown in a part"),
+        pytest.param("webhook: {port: a}", {}, "webhook.port: found 'a': Input should be a valid", id="no number"),
+        pytest.param("redis_url: r//:secret@x", {}, "redis_url: must begin with redis://", id="a secret is not shown"),
         pytest.param(
-            "", {"GROVEKEEPER_WEBHOOK__PORT": "abc"}, "webhook.port: Input should be a valid integer", id="type"
+            "",
+            {"GROVEKEEPER_WEBHOOK__PORT": "abc"},
+            "webhook.port: found 'abc': Input should be a valid integer",
+            id="type",
         ),
-        pytest.param("redis_url: localhost:6379", {}, "redis_url: Value error, must begin with redis://", id="Redis"),
+        pytest.param("redis_url: localhost:6379", {}, "redis_url: must begin with redis://", id="Redis"),
     ],
 )
 def test_a_fault_is_a_sentence(tmp_path: Path, text: str | None, environment: dict[str, str], word: str) -> None:

@@ -92,13 +92,16 @@ async def test_a_body_that_does_not_come_is_given_up(post: Post, monkeypatch: py
     assert b" 408 " in answer.split(b"\r\n")[0]
 
 
-async def test_connections_that_say_nothing_or_half_a_head_neither_block_others_nor_the_way_down(post: Post) -> None:
+async def test_connections_that_say_nothing_or_half_a_head_neither_block_others_nor_the_way_down(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_SHUTDOWN_SECONDS", 0.2)
     idle = [await asyncio.open_connection("127.0.0.1", post.port, ssl=post.trusted) for _ in range(20)]
     for _reader, writer in idle[10:]:
         writer.write(b"POST /webhooks/mutate-pod HTTP/1.1\r\nHos")
         await writer.drain()
     assert (await post(POD, review(created_pod())))[0] == 200
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(5):
         await post.server.stop(0)
     for reader, writer in idle:
         assert await asyncio.wait_for(reader.read(), 2) == b""
