@@ -26,9 +26,10 @@ async def reconcile(ctx: Context, key: keys.Key) -> Result:
     """Bring the clique's pods in line, and write its status."""
     obj = ctx.stores.cliques.get(key.namespace, key.name)
     await deletion.of_clique(ctx, key, obj)
+    stuck = await _free_stuck(ctx, key)
     owner = ownership.set_of(ctx, obj) if obj is not None else None
     if obj is None or owner is None or ownership.terminating(obj):
-        return Result()
+        return Result(stuck)
     w = ctx.workload(owner)
     existing = ctx.stores.pods.by_index("owner", obj["metadata"]["uid"])
     count = groups.effective_replicas(obj["spec"].get("replicas", 1), obj["spec"].get("minAvailable") or 0)
@@ -37,7 +38,7 @@ async def reconcile(ctx: Context, key: keys.Key) -> Result:
     wanted = plan.pods(count, existing, obj["metadata"]["labels"].get(names.LABEL_TEMPLATE_HASH, ""))
     await children.together(children.delete(ctx, resources.PODS, pod) for pod in wanted.delete)
     missing, noted = await _claim(ctx, w, obj, existing, wanted)
-    waits = [await _free_stuck(ctx, existing), noted]
+    waits = [stuck, noted]
     refusal: raw.Object | None = None
     try:
         await creation.of(ctx, w, obj, missing)
@@ -93,13 +94,16 @@ async def _is_gone(ctx: Context, node: str) -> bool:
     return False
 
 
-async def _free_stuck(ctx: Context, existing: Sequence[raw.Object]) -> float | None:
-    """Force-delete pods that a lost node cannot let go of, where the settings say so; return when to look again."""
+async def _free_stuck(ctx: Context, key: keys.Key) -> float | None:
+    """Force-delete pods that a lost node cannot let go of, where the settings say so; return when to look again.
+
+    Also those of a clique that is gone: a gang that has been replaced still holds the lost node's room.
+    """
     patience = ctx.settings.reconcile.stuck_terminating_seconds
     if patience is None:
         return None
     now = ctx.clock.now()
-    held = [pod for pod in existing if plan.terminating(pod) and _is_node_lost(ctx, pod)]
+    held = [pod for pod in deletion.pods_named_for(ctx, key) if plan.terminating(pod) and _is_node_lost(ctx, pod)]
     # deletionTimestamp is when the grace period ends.
     left = {
         pod["metadata"]["name"]: patience - (now - clock.parse(pod["metadata"]["deletionTimestamp"])).total_seconds()
@@ -125,7 +129,8 @@ async def _write_status(
     count = groups.effective_replicas(obj["spec"].get("replicas", 1), obj["spec"].get("minAvailable") or 0)
     # A minimum that was met while the first status waited has been met all the same.
     met = statuses.unwritten(ctx, obj["metadata"]["uid"], status.MET)
-    fresh = status.clique(w, obj, existing, ctx.clock.stamp(), met=met)
+    lost = {pod["spec"].get("nodeName") for pod in existing if _is_node_lost(ctx, pod)}
+    fresh = status.clique(w, obj, existing, ctx.clock.stamp(), met=met, lost=lost)
     fresh["conditions"] = conditions.merged(
         conditions.merged(fresh["conditions"], [], drop=[faults.REPLICA_FAILURE, status.WEBHOOK_MISSING]),
         [_since(obj, refusal)] if refusal is not None else [],

@@ -42,14 +42,18 @@ async def of_group(ctx: Context, key: keys.Key, living: raw.Object | None) -> No
 
 async def of_clique(ctx: Context, key: keys.Key, living: raw.Object | None) -> None:
     """Delete the pods, the claims and the budget of a PodClique that is gone."""
-    mark = f"{key.namespace}/{key.name}"
-    left = ctx.stores.pods.by_index("clique", mark)
-    managed = [pod for pod in left if pod["metadata"]["labels"].get(names.LABEL_MANAGED_BY) == names.MANAGED_BY]
-    doomed = [(resources.PODS, pod) for pod in managed]
+    doomed = [(resources.PODS, pod) for pod in pods_named_for(ctx, key)]
     budget = ctx.stores.budgets.get(key.namespace, key.name)
     if budget is not None:
         doomed.append((resources.PDBS, budget))
-    await _sweep(ctx, resources.PODCLIQUES, key, doomed + _unused_claims(ctx, "clique", mark), living)
+    left = _unused_claims(ctx, "clique", f"{key.namespace}/{key.name}")
+    await _sweep(ctx, resources.PODCLIQUES, key, doomed + left, living)
+
+
+def pods_named_for(ctx: Context, key: keys.Key) -> list[raw.Object]:
+    """Return our pods that carry the PodClique's name: its own, and those of earlier cliques of that name."""
+    found = ctx.stores.pods.by_index("clique", f"{key.namespace}/{key.name}")
+    return [pod for pod in found if pod["metadata"]["labels"].get(names.LABEL_MANAGED_BY) == names.MANAGED_BY]
 
 
 def is_orphan(child: raw.Object, owner_kind: str, living_uid: str | None) -> bool:

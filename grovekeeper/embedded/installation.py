@@ -74,7 +74,7 @@ class Component:
             self.process.kill()
             self.process.wait()
 
-    def wait_ready(self, seconds: float = 30) -> None:
+    def wait_ready(self, seconds: float = 90) -> None:
         """Wait for /readyz; raise with what is missing and the end of the log."""
         deadline = time.monotonic() + seconds
         said = "no answer yet"
@@ -249,7 +249,7 @@ _PATHS = {
 }
 
 
-def wait_for(check: Callable[[], object], what: str, seconds: float = 30) -> None:
+def wait_for(check: Callable[[], object], what: str, seconds: float = 90) -> None:
     """Poll until the check holds; raise TimeoutError that says what was waited for."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

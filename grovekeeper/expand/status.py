@@ -1,6 +1,6 @@
 """Status of cliques, scaling groups and sets as pure functions of what exists and of `now` (RFC 3339)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from grovekeeper.api import conditions, names, raw
@@ -15,11 +15,18 @@ WEBHOOK_MISSING = "WebhookMissing"
 
 
 def clique(
-    w: model.Workload, obj: raw.Object, pods: Sequence[raw.Object], now: str, *, met: bool = False
+    w: model.Workload,
+    obj: raw.Object,
+    pods: Sequence[raw.Object],
+    now: str,
+    *,
+    met: bool = False,
+    lost: Container[str] = (),
 ) -> raw.Object:
     """Return the PodClique's status (Grove's counters and conditions; terminating pods count nowhere: trap 33).
 
-    `met` says that the minimum has been met although no status says so yet.
+    `met` says that the minimum has been met although no status says so yet. `lost` are nodes that are not ready: what a
+    pod on one says of itself is old (Grove looks at pods alone, and waits until the node controller has marked each).
     """
     old = obj.get("status") or {}
     marks = obj["metadata"]["labels"]
@@ -29,12 +36,12 @@ def clique(
     scheduled = [pod for pod in living if plan.scheduled(pod)]
     updated = sum(1 for pod in living if cliques.mark_of(pod) == cliques.mark_of(obj))
     idle = obj["spec"].get("replicas") == 0
-    failing = sum(1 for pod in scheduled if _counts_against(pod))
+    failing = sum(1 for pod in scheduled if pod["spec"].get("nodeName") in lost or _counts_against(pod))
     result: raw.Object = {
         **old,
         "observedGeneration": obj["metadata"].get("generation", 0),
         "replicas": len(living),
-        "readyReplicas": sum(1 for pod in living if plan.ready(pod)),
+        "readyReplicas": sum(1 for pod in living if plan.ready(pod) and pod["spec"].get("nodeName") not in lost),
         "updatedReplicas": updated,
         "scheduledReplicas": len(scheduled),
         "scheduleGatedReplicas": sum(1 for pod in living if plan.gated(pod)),

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from grovekeeper.api import names, raw
 from grovekeeper.expand import (
+    budgets,
     cliques,
     companions,
     gangs,
@@ -50,6 +51,8 @@ def objects(
         for clique in members:
             if clique["kind"] == names.PODCLIQUE:
                 result += _pods(w, clique, settings, apply_patch, claimed)
+                if budgets.wanted(w, default=True):
+                    result.append(budgets.budget(w, clique))
     return result
 
 

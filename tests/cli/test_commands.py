@@ -179,6 +179,7 @@ def test_expand_prints_the_pods_as_the_webhook_leaves_them(tmp_path: Path) -> No
         "PodClique",
         "PodGang",
         "Pod",
+        "PodDisruptionBudget",
     ]
 
 

@@ -105,7 +105,7 @@ class ControlPlane:
         request.add_header("Authorization", f"Bearer {self.token}")
         request.add_header("Content-Type", content)
         context = ssl.create_default_context(cafile=str(self.ca_file))
-        with urllib.request.urlopen(request, timeout=10, context=context) as answer:
+        with urllib.request.urlopen(request, timeout=60, context=context) as answer:
             loaded: dict[str, object] = json.load(answer)
         return loaded
 

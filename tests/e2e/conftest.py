@@ -10,7 +10,7 @@ import pytest
 from grovekeeper.embedded.cluster import EmbeddedCluster
 from grovekeeper.embedded.installation import Installation
 from tests.chart import helm
-from tests.e2e.world import World
+from tests.e2e.world import PATIENCE, World
 
 TIMEOUT_SECONDS = 150
 
@@ -19,7 +19,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Scenarios wait for a cluster: they get more time than unit tests."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.timeout(TIMEOUT_SECONDS))
+            item.add_marker(pytest.mark.timeout(TIMEOUT_SECONDS * PATIENCE))
 
 
 TARGETS = [pytest.param("embedded", marks=pytest.mark.embedded), pytest.param("real", marks=pytest.mark.real)]

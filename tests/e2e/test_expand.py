@@ -28,6 +28,7 @@ WHERE = {
     "PodCliqueScalingGroup": ("podcliquescalinggroups", "/apis/grove.io/v1alpha1"),
     "PodGang": ("podgangs", "/apis/scheduler.grove.io/v1alpha1"),
     "Pod": ("pods", "/api/v1"),
+    "PodDisruptionBudget": ("poddisruptionbudgets", "/apis/policy/v1"),
 }
 ASSIGNED = [
     # Everything: identity, bookkeeping, what controllers report.
@@ -66,10 +67,7 @@ def test_what_expand_prints_is_what_the_cluster_has(world: World, path: Path, tm
     for clique in obj["spec"]["template"]["cliques"]:
         # Nothing has room for them, so that pods stay as the webhook left them.
         clique["spec"]["podSpec"]["nodeSelector"] = {"pool": world.namespace}
-    (tmp_path / "set.json").write_text(json.dumps(obj))
-    printed = CliRunner().invoke(main, ["expand", "-o", "json", "--init-image", init_image(world), str(tmp_path)])
-    assert printed.exit_code == 0, printed.output
-    wanted = json.loads(printed.stdout)["items"]
+    wanted = printed(world, obj, tmp_path)
     world.apply(obj)
     pods = sum(entry["kind"] == "Pod" for entry in wanted)
     world.wait(lambda: len(world.pods()) == pods, f"{pods} pods")
@@ -78,16 +76,40 @@ def test_what_expand_prints_is_what_the_cluster_has(world: World, path: Path, tm
     ]
     gangs = world.path("podgangs", group=WHERE["PodGang"][1])
     world.wait(lambda: len(world.request("GET", gangs)["items"]) >= len(base_gangs), "gangs that wait")
-    for kind in WHERE:
-        live = there(world, kind, obj["metadata"]["name"])
-        mine = [entry for entry in wanted if entry["kind"] == kind]
-        if kind == "PodGang":
-            # The object of a scaled gang comes when its base gang has its place.
-            mine = base_gangs
-        want, have = {mark(e): e for e in mine}, {mark(e): e for e in live}
-        assert want.keys() == have.keys()
-        for name, entry in want.items():
-            assert line(entry, entry) == line(entry, have[name])
+    for kind in WHERE.keys() - {"PodDisruptionBudget"}:
+        # The object of a scaled gang comes when its base gang has its place.
+        mine = base_gangs if kind == "PodGang" else [entry for entry in wanted if entry["kind"] == kind]
+        same(mine, there(world, kind, obj["metadata"]["name"]))
+
+
+@pytest.mark.slow
+def test_the_budgets_that_expand_prints_come_when_the_pods_are_ready(world: World, tmp_path: Path) -> None:
+    world.add_nodes(10)
+    obj = world.wl2()
+    wanted = [entry for entry in printed(world, obj, tmp_path) if entry["kind"] == "PodDisruptionBudget"]
+    world.apply(obj)
+    world.wait_pods(10, 10)
+    world.advance(15)
+    live = lambda: there(world, "PodDisruptionBudget", obj["metadata"]["name"])  # noqa: E731
+    world.wait(lambda: len(live()) == 5, "the budgets of five cliques")
+    same(wanted, live())
+
+
+def printed(world: World, obj: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
+    """Return what the command line makes of the set."""
+    (folder / "set.json").write_text(json.dumps(obj))
+    done = CliRunner().invoke(main, ["expand", "-o", "json", "--init-image", init_image(world), str(folder)])
+    assert done.exit_code == 0, done.output
+    found: list[dict[str, Any]] = json.loads(done.stdout)["items"]
+    return found
+
+
+def same(wanted: list[dict[str, Any]], live: list[dict[str, Any]]) -> None:
+    """Compare objects of one kind."""
+    want, have = {mark(e): e for e in wanted}, {mark(e): e for e in live}
+    assert want.keys() == have.keys()
+    for name, entry in want.items():
+        assert line(entry, entry) == line(entry, have[name])
 
 
 def init_image(world: World) -> str:

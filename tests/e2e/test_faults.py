@@ -147,6 +147,40 @@ def test_pods_of_a_lost_node_are_replaced_without_waiting_for_the_node_controlle
     world.wait_pods(10, 10, 60)
 
 
+@pytest.mark.slow
+def test_a_node_that_falls_silent_is_seen_by_its_own_condition(world: World) -> None:
+    """The pods' conditions say nothing of it yet; on the embedded cluster, which has no node controller, never."""
+    world.add_nodes(10)
+    world.apply(world.wl1())
+    world.wait_pods(10, 10)
+    before = uids(world.pods())
+    node = world.pods("pc-a")[0]["spec"]["nodeName"]
+    clique = world.path("podcliques", "w-0-pc-a")
+
+    def count() -> tuple[int, bool]:
+        status = world.request("GET", clique)["status"]
+        breach = next(entry for entry in status["conditions"] if entry["type"] == "MinAvailableBreached")
+        return status["readyReplicas"], breach["status"] == "True"
+
+    assert count() == (2, False)
+    silent(world, node, True)
+    world.wait(lambda: count() == (1, True), "the clique to be below its minimum")
+    silent(world, node, False)
+    world.wait(lambda: count() == (2, False), "the clique to be whole")
+    assert uids(world.pods()) == before
+
+
+def silent(world: World, node: str, on: bool) -> None:
+    """Let the node's agent fall silent as the node controller would note it, or speak again."""
+    path = f"/api/v1/nodes/{node}"
+    mark = {"metadata": {"annotations": {"embedded.grovekeeper.io/lost": "true" if on else None}}}
+    world.request("PATCH", path, mark, MERGE)
+    status = world.request("GET", path)["status"]
+    kept = [entry for entry in status.get("conditions") or () if entry["type"] != "Ready"]
+    ready = {"type": "Ready", "status": "Unknown" if on else "True", "reason": "NodeStatusUnknown" if on else "Ready"}
+    world.request("PATCH", f"{path}/status", {"status": {"conditions": [*kept, ready]}}, MERGE)
+
+
 def test_a_failed_pod_is_replaced(world: World) -> None:
     world.add_nodes(10)
     world.apply(world.wl1())

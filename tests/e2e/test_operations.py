@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from grovekeeper.embedded.registration import NAMESPACE
-from tests.e2e.world import Object, World, changed, uids
+from tests.e2e.world import PATIENCE, Object, World, changed, uids
 
 ROOT = Path(__file__).parents[2]
 RELEASE = "db2efda"
@@ -24,7 +24,7 @@ ASIDE: dict[str, dict[str, str]] = {}
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(400 * PATIENCE)
 def test_upgrade1_gangs_of_the_first_release_survive_and_are_scaled_by_this_one(world: World, tmp_path: Path) -> None:
     """UPGRADE: pods keep their UIDs and their old init gate; what is new has the new one."""
     world.add_nodes(6)

@@ -11,11 +11,13 @@ import redis
 
 from grovekeeper.api import names
 from grovekeeper.embedded.installation import Installation
+from tests import patience
 
 Object = dict[str, Any]
 GROVE = "/apis/grove.io/v1alpha1"
 _NUMBERS = itertools.count(1)
 MERGE = "application/merge-patch+json"
+PATIENCE = patience.factor()
 
 
 class RefusedError(Exception):
@@ -124,14 +126,14 @@ class World:
 
     def wait(self, check: Callable[[], object], what: str, seconds: float = 25) -> None:
         """Poll until the check holds; the error says what is there instead."""
+        seconds *= PATIENCE
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if check():
                 return
             time.sleep(0.1)
-        raise AssertionError(
-            f"waited {seconds} s for {what}; there is:\n{self.picture()}\n{self.queues()}\n{self.installation.logs()}"
-        )
+        there = f"{self.picture()}\n{self.queues()}\n{self.installation.logs()}"
+        raise AssertionError(f"waited {seconds:.0f} s for {what}; there is:\n{there}")
 
     def wait_pods(self, total: int, running: int, seconds: float = 25) -> None:
         """Wait for this many pods, of which exactly `running` are ready and the others have no node."""

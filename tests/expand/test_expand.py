@@ -196,3 +196,12 @@ def test_pods_of_a_clique(replicas: int, existing: list[dict[str, Any]], create:
 def test_two_workers_try_the_same_name_and_a_successor_another() -> None:
     assert pods.name("c", "uid", 0) == pods.name("c", "uid", 0)
     assert len({pods.name("c", "uid", 0), pods.name("c", "uid", 1), pods.name("c", "uid", 0, ["old"])}) == 3
+
+
+def test_each_clique_has_its_budget_unless_the_set_opts_out() -> None:
+    obj = worked_example("PodCliqueSet")
+    assert {b["metadata"]["name"] for b in objects(obj, "PodDisruptionBudget")} == {
+        c["metadata"]["name"] for c in objects(obj, "PodClique")
+    }
+    obj["metadata"]["annotations"] = {names.ANNOTATION_BUDGET: "off"}
+    assert objects(obj, "PodDisruptionBudget") == []

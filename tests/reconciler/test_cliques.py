@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 
 from grovekeeper.api import names, raw
-from grovekeeper.expand import plan
+from grovekeeper.expand import plan, status
 from grovekeeper.kube import errors, resources
 from grovekeeper.reconciler import arrivals, faults, statuses
 from tests.reconciler import world
@@ -149,8 +149,8 @@ async def test_a_pod_stuck_on_a_lost_node_is_let_go_after_the_configured_patienc
     await here.advance(29)
     assert victim["metadata"]["uid"] in uids(here)
     await here.advance(2)
-    assert victim["metadata"]["uid"] not in uids(here)
-    assert len(here.pods(FRONT)) == 2
+    assert victim["metadata"]["uid"] not in uids(here), "although its clique has been replaced with the whole gang"
+    assert len([pod for pod in here.pods(FRONT) if "deletionTimestamp" not in pod["metadata"]]) == 2
 
 
 async def test_a_pod_stuck_on_a_healthy_node_is_never_forced() -> None:
@@ -159,6 +159,22 @@ async def test_a_pod_stuck_on_a_healthy_node_is_never_forced() -> None:
     await here.api.delete(resources.PODS, victim["metadata"]["name"], "ns", uid=victim["metadata"]["uid"])
     await here.advance(600)
     assert victim["metadata"]["uid"] in uids(here)
+
+
+async def test_pods_of_a_node_that_is_not_ready_are_not_ready_whatever_they_say_of_themselves() -> None:
+    here = await up()
+    for answer, ready, breached in (("Unknown", 0, "True"), ("True", 2, "False")):
+        conditions = {"status": {"conditions": [{"type": "Ready", "status": answer}]}}
+        await here.api.patch(resources.NODES, "n1", None, conditions, type="merge", subresource="status")
+        here.see()
+        await here.run(f"clique:ns/{FRONT}")
+        await here.advance(2)
+        clique = here.get(resources.PODCLIQUES, FRONT)
+        assert clique["status"]["readyReplicas"] == ready
+        found = world.condition(clique, status.BREACHED)
+        assert found is not None
+        assert found["status"] == breached
+    assert len(here.pods(FRONT)) == 2
 
 
 async def test_pods_of_a_node_that_is_gone_are_replaced_at_once() -> None:
