@@ -85,7 +85,7 @@ def test_a_placement_owner_that_was_stopped_and_goes_on_writes_nothing_more(worl
         before = settled(lambda: placements(world, stale), world)
         process.send_signal(signal.SIGSTOP)
         world.wait(lambda: owner(world) != stale, "another owner", 40)
-        world.uncordon(20)
+        world.uncordon(20, at_once=False)  # the stopped one stays so
         world.wait(lambda: any(p["spec"].get("nodeName") for p in world.pods()), "the new owner to place", 40)
         process.send_signal(signal.SIGCONT)
         world.wait_pods(20, 20, 90)
@@ -251,6 +251,9 @@ def test_a_set_at_rest_costs_no_writes(world: World) -> None:
     world.apply(world.wl1())
     world.wait_pods(10, 10)
     world.wait(lambda: world.get_set("w")["status"].get("availableReplicas") == 1, "the set to be available")
+    world.advance(15)
+    budgets = world.path("poddisruptionbudgets", group="/apis/policy/v1")
+    world.wait(lambda: len(world.request("GET", budgets)["items"]) == 5, "the budgets, which are the last to come")
     settled: list[float] = []
 
     def rests() -> bool:

@@ -2,9 +2,11 @@
 
 import copy
 import itertools
+import signal
 import time
 import urllib.error
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import redis
@@ -75,13 +77,28 @@ class World:
     def cordon(self, name: str, on: bool = True) -> None:
         self.request("PATCH", f"/api/v1/nodes/{name}", {"spec": {"unschedulable": on or None}}, MERGE)
 
-    def uncordon(self, count: int) -> None:
-        """Uncordon this many of the cordoned nodes."""
+    def uncordon(self, count: int, *, at_once: bool = True) -> None:
+        """Uncordon this many of the cordoned nodes; who places pods sees all of them at once, or one by one."""
         listed = self.request("GET", f"/api/v1/nodes?labelSelector=pool%3D{self.namespace}")["items"]
         cordoned = [n["metadata"]["name"] for n in listed if n.get("spec", {}).get("unschedulable")]
         assert len(cordoned) >= count
-        for name in cordoned[:count]:
-            self.cordon(name, False)
+        with self._workers_stopped() if at_once else nullcontext():
+            for name in cordoned[:count]:
+                self.cordon(name, False)
+
+    @contextmanager
+    def _workers_stopped(self) -> Iterator[None]:
+        """Stop the workers' processes for a moment: what happens meanwhile is one change to them."""
+        workers = [c.process for name, c in self.installation.components.items() if name.startswith("worker")]
+        running = [process for process in workers if process is not None and process.poll() is None]
+        try:
+            for process in running:
+                process.send_signal(signal.SIGSTOP)
+            yield
+            time.sleep(0.1)  # until the watch has brought it
+        finally:
+            for process in running:
+                process.send_signal(signal.SIGCONT)
 
     def apply(self, obj: Object) -> None:
         plural = {"PodGangSet": "podgangsets", "PodCliqueSet": "podcliquesets"}[obj["kind"]]

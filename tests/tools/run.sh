@@ -4,7 +4,9 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=.venv/bin/python
 unit() { $python -m pytest tests --ignore tests/e2e -m "not real" -n 2 -q; }
-embedded() { $python -m pytest tests/e2e -p no:randomly -m embedded -q; }
+# Scenarios mostly wait: two clusters side by side, each with whole files, since some files have a cluster of their own.
+embedded() { $python -m pytest tests/e2e -p no:randomly -m embedded -n 2 --dist loadfile -q; }
+real() { $python -m pytest tests -p no:randomly -m real -n 2 --dist loadfile -q; }
 # The life of a set on the embedded cluster, which is mostly waiting, beside the unit tests, which are not.
 fast() {
   local log code=0
@@ -26,7 +28,7 @@ elif $python -c 'import sys; from tests.controlplane import binaries; sys.exit(n
   unit
   embedded
   wait $!
-  $python -m pytest tests -p no:randomly -m real -q
+  real
 elif [ "${CI:-}" = true ]; then
   echo "the real control plane is missing: install Go 1.26 or set KUBEBUILDER_ASSETS" >&2
   exit 1
