@@ -22,7 +22,6 @@ from grovekeeper.reconciler import (
 )
 from grovekeeper.reconciler.context import SET_RESOURCES, Context, Result
 
-_SHARED = (resources.SERVICE_ACCOUNTS, resources.ROLES, resources.ROLE_BINDINGS)
 _TOKEN_SECONDS = 600.0
 _MOST_TOKENS = 5000
 _OF_REPLICAS = (
@@ -45,7 +44,6 @@ async def reconcile(ctx: Context, key: keys.Key) -> Result:
     w = ctx.workload(obj)
     try:
         await _share(ctx, w)
-        await revisions.record(ctx, w)
     except (children.Collision, errors.Forbidden, errors.Invalid) as error:
         return await faults.put(ctx, obj, "", error)
     await faults.clear(ctx, obj, "")
@@ -74,12 +72,19 @@ def _off_budget(ctx: Context, w: model.Workload) -> list[str]:
 
 
 async def _share(ctx: Context, w: model.Workload) -> None:
-    """Bring the shared objects in line. The ServiceAccount comes first: a token Secret without it is deleted."""
-    *watched, token = shared.objects(w)
-    account, *others = zip(_SHARED, watched, strict=True)
-    await children.ensure(ctx, *account)
-    await children.together(children.ensure(ctx, resource, desired) for resource, desired in others)
-    await _ensure_token(ctx, w, token)
+    """Bring in line what the set has once, its history included.
+
+    A token Secret without its ServiceAccount is deleted. A RoleBinding whose Role the API server's own cache lacks is
+    refused (to tell whether we may grant it), and that cache learns of a Role a moment after its creation: so one is
+    first, the other last, and whatever else is to be written in between.
+    """
+    account, role, binding, token = shared.objects(w)
+    await children.together(
+        children.ensure(ctx, resource, desired)
+        for resource, desired in ((resources.SERVICE_ACCOUNTS, account), (resources.ROLES, role))
+    )
+    await children.together((_ensure_token(ctx, w, token), revisions.record(ctx, w)))
+    await children.ensure(ctx, resources.ROLE_BINDINGS, binding)
 
 
 async def _ensure_token(ctx: Context, w: model.Workload, desired: raw.Object) -> None:
