@@ -14,6 +14,8 @@ _PARALLEL = 32
 _REPLACED = (resources.PODCLIQUES, resources.SCALINGGROUPS)
 """Kinds that are written whole. Their spec is ours alone, so that a field that left the template leaves them too
 (server-side apply would keep what the creating request owns), and the resourceVersion protects a /scale in between."""
+_DECIDED = (resources.PODGANGS,)
+"""Kinds that carry a decision, which is made once: what the cache has not seen is never written over."""
 _CONTROL = ("grove.io/", "grovekeeper.io/")
 
 
@@ -32,9 +34,11 @@ async def ensure(ctx: Context, resource: Resource, desired: raw.Object) -> raw.O
     if live is None:
         try:
             return await _create(ctx, resource, desired)
-        except errors.AlreadyExists:
+        except errors.AlreadyExists as error:
             live = await ctx.client.get(resource, metadata["name"], metadata["namespace"])
             observe(ctx, resource, live)
+            if resource in _DECIDED:
+                raise errors.Conflict(f"{resource.kind} {metadata['name']} is there already: looking again") from error
     check_owner(resource, live, desired)
     if ownership.terminating(live) or not plan.differs(comparable(desired), live):
         return live
@@ -42,7 +46,9 @@ async def ensure(ctx: Context, resource: Resource, desired: raw.Object) -> raw.O
         operations = replaced(live, desired)
         stored = await ctx.client.patch(resource, metadata["name"], metadata["namespace"], operations, type="json")
     else:
-        stored = await ctx.client.apply(resource, desired, manager=names.FIELD_MANAGER)
+        held = {"resourceVersion": live["metadata"]["resourceVersion"]} if resource in _DECIDED else {}
+        wanted = {**desired, "metadata": {**metadata, **held}}
+        stored = await ctx.client.apply(resource, wanted, manager=names.FIELD_MANAGER)
     return observe(ctx, resource, stored)
 
 

@@ -18,6 +18,7 @@ from grovekeeper.reconciler import (
     levelstatus,
     occupancy,
     podgangs,
+    recovery,
     release,
     turns,
     view,
@@ -57,11 +58,12 @@ class Owner:
             self.releases.gone(old["metadata"]["uid"])
             self._cycle.gone(old["metadata"]["uid"])
 
-    def recover(self) -> set[str]:
-        """Begin an ownership with the room that any owner has given away.
+    async def begin(self) -> set[str]:
+        """Begin an ownership with the room that any owner has given away; raise kube.errors.KubeError.
 
         Returns the keys of all gangs: each is to be looked at, to drive forward what the last owner left behind.
         """
+        await recovery.catch_up(self.ctx, self.taken)
         self.taken.recover()
         self.turns.waiting.clear()
         marks = ((c["metadata"]["namespace"], c["metadata"].get("labels") or {}) for c in self.ctx.stores.cliques.all())

@@ -16,7 +16,7 @@ from celery import Celery, signals
 from redis.asyncio import Redis
 
 from grovekeeper.api import nvlink
-from grovekeeper.kube import events, informer, lease
+from grovekeeper.kube import errors, events, informer, lease
 from grovekeeper.kube.http import Credentials, HttpClient, credentials
 from grovekeeper.reconciler import context, dispatcher, gang, handed, kinds, worker
 from grovekeeper.runtime import queue, serve
@@ -214,7 +214,7 @@ class _Worker:
 
     async def _lead(self) -> None:
         """Own placement: listen to its queue, and begin by driving forward what the last owner left behind."""
-        found = self._owner.recover()
+        found = await self._begun()
         self._leading = True
         await asyncio.to_thread(self._listen, on=True)
         try:
@@ -223,6 +223,19 @@ class _Worker:
         finally:
             self._leading = False
             await asyncio.to_thread(self._listen, on=False)
+            # The Lease is let go only after this: a write on its way would escape the next owner's first look.
+            await self._placement.ended()
+
+    async def _begun(self) -> set[str]:
+        """Begin the ownership; trouble with the API server is waited out, as long as the Lease lasts."""
+        pause = 0.2
+        while True:
+            try:
+                return await self._owner.begin()
+            except errors.KubeError as error:
+                _LOG.warning("what was decided cannot be read (%s): nothing is placed until it is", error)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 5.0)
 
     def _listen(self, *, on: bool) -> None:
         """Tell our own Celery consumer to take wake-ups for placement, or no longer; it may not be up yet."""

@@ -57,7 +57,7 @@ class Occupancy:
             self.room.remove_pod(old["metadata"]["uid"])
 
     def recover(self) -> None:
-        """Begin an ownership: what any owner has decided and nobody has bound yet takes room before anything else."""
+        """Have what any owner has decided and nobody has bound yet take its room, and nothing else that was assumed."""
         self.claims.clear()
         self.room.forget_all()
         for live in self.ctx.stores.gangs.all():

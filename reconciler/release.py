@@ -64,11 +64,26 @@ class Releases:
         except (errors.NotFound, errors.Conflict, errors.Invalid) as error:
             # The pod was deleted or changed since it was read; the next event brings the gang back here.
             _LOG.info("pod %s/%s was not released: %s", metadata["namespace"], metadata["name"], error)
-            self.taken.room.forget(metadata["uid"])
+            await self._look_again(metadata)
             return
         stored["metadata"].pop("managedFields", None)
         self.sent[metadata["uid"]] = self.ctx.clock.monotonic()
         self.ctx.stores.pods.observe(stored)
+
+    async def _look_again(self, metadata: raw.Object) -> None:
+        """Free the room of a pod that could not be released, unless an earlier owner released it: then it has room."""
+        try:
+            live = await self.ctx.client.get(resources.PODS, metadata["name"], metadata["namespace"])
+        except errors.NotFound:
+            live = None
+        if live is not None:
+            children.observe(self.ctx, resources.PODS, live)
+        mine = live is not None and live["metadata"]["uid"] == metadata["uid"]
+        node = decisions.place_of(live) if live is not None and mine else None
+        if live is None or node is None:
+            self.taken.room.forget(metadata["uid"])
+        else:
+            self.taken.room.assume(metadata["uid"], live["spec"], node)
 
     def note_whole(self, key: str, found: view.Found) -> None:
         """Remember that a gang has its minimum on nodes, until none of its pods has one."""

@@ -101,6 +101,8 @@ class Drain:
         """Asked before each batch: no while the process is shutting down, or once a Lease is lost."""
         self._at_once = at_once
         self._running = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._missed = False
         """A wake-up came while enough were running: whoever finds nothing looks once more."""
 
@@ -110,6 +112,7 @@ class Drain:
             self._missed = True
             return
         self._running += 1
+        self._idle.clear()
         try:
             await self._redis.delete(awake_key(self._queue.name))
             await self._work()
@@ -117,6 +120,12 @@ class Drain:
             _LOG.warning("Redis does not answer (%s): waiting for it", error)
         finally:
             self._running -= 1
+            if not self._running:
+                self._idle.set()
+
+    async def ended(self) -> None:
+        """Wait until no run goes on."""
+        await self._idle.wait()
 
     async def _work(self) -> None:
         while self._may_go_on():

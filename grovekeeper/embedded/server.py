@@ -393,6 +393,9 @@ class ApiServer:
     async def _apply(self, call: Call, body: raw.Object) -> web.Response:
         live = self.storage.get(call.kind.collection, (call.namespace, call.name))
         metadata = {**(body.get("metadata") or {}), "name": call.name}
+        version = metadata.get("resourceVersion")
+        if live is not None and version and version != live["metadata"]["resourceVersion"]:
+            raise self._conflict(call)
         if call.namespace:
             metadata["namespace"] = call.namespace
         config = {**body, "metadata": metadata}

@@ -91,6 +91,10 @@ async def test_apply_owns_fields_gives_them_up_and_meets_others(client: HttpClie
     found = await client.get(CONFIG_MAPS, "one", namespace)
     assert found["data"] == {"b": "1", "c": "1"}
     same = await client.apply(CONFIG_MAPS, config_map(namespace, data={"b": "1"}), manager="one")
+    stale = config_map(namespace, data={"b": "2"})
+    stale["metadata"]["resourceVersion"] = "1"
+    with pytest.raises(errors.Conflict):
+        await client.apply(CONFIG_MAPS, stale, manager="one")
     assert same["metadata"]["resourceVersion"] == found["metadata"]["resourceVersion"], "a no-op writes nothing"
 
 

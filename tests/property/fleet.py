@@ -1,6 +1,7 @@
 """Everything of a sequence together: the plane, our processes, the injected time, and what is checked at each write."""
 
 import asyncio
+import contextlib
 import json
 import random
 from datetime import datetime, timedelta
@@ -52,8 +53,14 @@ class Fleet:
         return [*self.workers, self.watcher]
 
     def _lead(self) -> None:
-        owner = self.workers[self.leader].owner
-        self._found = owner.recover()
+        self._found: set[str] | None = None
+        """The keys that an ownership begins with, until they are sent; None before it has begun."""
+
+    async def _begin(self) -> None:
+        leader = self.workers[self.leader]
+        if self._found is None and leader.alive:
+            with contextlib.suppress(processes.Died):
+                self._found = await leader.owner.begin()
 
     def move_lead(self) -> None:
         """Have the other worker own placement, as when the Lease was lost."""
@@ -88,9 +95,12 @@ class Fleet:
         if self._next_resync <= self.clock.moment:
             self._next_resync = self.clock.moment + RESYNC
             self.watcher.dispatch.resync()
+        await self._begin()
         leader = self.workers[self.leader]
         jobs = [each.reconcile() for each in self.workers]
-        await asyncio.gather(self._pump(), *jobs, leader.place(), leader.place())
+        if self._found is not None:
+            jobs += [leader.place(), leader.place()]
+        await asyncio.gather(self._pump(), *jobs)
         await self._send()
         self._note_whole()
 

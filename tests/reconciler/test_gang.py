@@ -157,7 +157,7 @@ async def test_a_crash_in_the_middle_is_driven_forward_and_not_solved_again(cut:
         successor.taken.on_node(None, node)
     for pod in here.pods():
         successor.on_pod(None, pod)
-    successor.recover()
+    await successor.begin()
     here.owner = successor
     await here.apply(pair("late", count=2))
     here.work.due = {key: due for key, due in here.work.due.items() if key != "gang:ns/demo-0"}

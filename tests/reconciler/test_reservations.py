@@ -177,7 +177,7 @@ async def test_a_new_owner_holds_what_the_old_one_held() -> None:
         here.owner.taken.on_node(None, node)
     for each in here.ctx.stores.pods.all():
         here.owner.on_pod(None, each)
-    here.owner.recover()
+    await here.owner.begin()
     here.owner.turns.waiting.update(old.turns.waiting)
     await here.run("room")
     assert here.released("rival-0") == {}

@@ -77,3 +77,25 @@ async def test_a_key_that_comes_while_the_last_look_is_on_its_way_is_not_left_ly
     due.open.set()
     await first
     assert seen == ["late"]
+
+
+async def test_the_end_of_a_drain_is_waited_for_until_its_last_key_is_done() -> None:
+    """Who lets go of a Lease before has writes on their way when the next owner begins."""
+    due = Keys("gang:ns/slow")
+    answered = asyncio.Event()
+
+    async def handle(key: keys.Key) -> Result:
+        await answered.wait()
+        return Result()
+
+    busy = drain(due, handle, 1)
+    await busy.ended()
+    run = asyncio.create_task(busy.run())
+    await asyncio.sleep(0)
+    end = asyncio.create_task(busy.ended())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not end.done()
+    answered.set()
+    await run
+    await end

@@ -15,7 +15,7 @@ import orjson
 
 from grovekeeper.api import names, raw
 from grovekeeper.expand import plan, pods
-from grovekeeper.kube import errors, informer, resources
+from grovekeeper.kube import client, errors, informer, resources
 from grovekeeper.reconciler import context, deviceevents, dispatcher, keys, worker
 from grovekeeper.runtime import clock, queue, settings
 
@@ -80,10 +80,17 @@ class Api:
         self.calls[f"get {resource.plural}"] += 1
         return copied(self._find(resource.plural, namespace, name))
 
+    async def list(self, resource: resources.Resource) -> client.Page:
+        self.calls[f"list {resource.plural}"] += 1
+        return client.Page([copied(obj) for obj in self.of(resource.plural).values()], "0")
+
     async def apply(self, resource: resources.Resource, obj: raw.Object, *, manager: str) -> raw.Object:
         assert manager == names.FIELD_MANAGER
         self.calls[f"apply {resource.plural}"] += 1
         live = self._find(resource.plural, obj["metadata"].get("namespace"), obj["metadata"]["name"])
+        version = live["metadata"]["resourceVersion"]
+        if obj["metadata"].get("resourceVersion", version) != version:
+            raise errors.Conflict("stale")
         return self._change(resource.plural, live, merged(live, obj))
 
     async def patch(
