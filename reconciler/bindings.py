@@ -1,4 +1,6 @@
-"""A ClusterTopologyBinding and the topology objects of other schedulers: made by us, or compared with.
+"""A ClusterTopologyBinding: whether its levels mean anything, and the topology objects of other schedulers.
+
+Those are made by us, or compared with. The whole status is written here, by whoever has the binding's key.
 
 KAI's levels cannot be changed, so that a change deletes the Topology and makes it again. One that we did not make is
 never touched. Source of reasons and status: Grove.
@@ -7,7 +9,7 @@ never touched. Source of reasons and status: Grove.
 from grovekeeper.api import conditions, names, raw
 from grovekeeper.expand.backends import kai
 from grovekeeper.kube import errors, resources
-from grovekeeper.reconciler import children, keys, ownership
+from grovekeeper.reconciler import children, keys, levelstatus, ownership
 from grovekeeper.reconciler.context import Context, Result
 
 DRIFT = "SchedulerTopologyDrift"
@@ -15,22 +17,22 @@ _AGAIN_SECONDS = 30.0
 
 
 async def reconcile(ctx: Context, key: keys.Key) -> Result:
-    """Bring KAI's Topology in line where it is ours to make, and say in the status whether it agrees."""
+    """Say in the status whether the levels are usable, and bring KAI's Topology in line where it is ours to make."""
     binding = ctx.stores.topologies.get(None, key.name)
     if binding is None or ownership.terminating(binding):
         return Result()
     old = binding.get("status") or {}
+    usable = levelstatus.condition(ctx.stores.topologies, ctx.stores.nodes, key.name, ctx.clock.stamp())
     if names.SCHEDULER_KAI not in ctx.settings.schedulers.profiles and not _bound(binding):
-        if old.get("schedulerTopologyStatuses") or conditions.find(old.get("conditions"), DRIFT):
-            kept = conditions.merged(old.get("conditions"), [], drop=[DRIFT])
-            await _write(ctx, binding, {"observedGeneration": _generation(binding), "conditions": kept})
+        kept = conditions.merged(old.get("conditions"), [usable], drop=[DRIFT])
+        await _write(ctx, binding, {"observedGeneration": _generation(binding), "conditions": kept})
         return Result()
     entry, problem = await _compared(ctx, binding)
     fresh = _condition(entry, problem, ctx.clock.stamp())
     before = conditions.find(old.get("conditions"), DRIFT)
     status = {
         "observedGeneration": _generation(binding),
-        "conditions": conditions.merged(old.get("conditions"), [fresh]),
+        "conditions": conditions.merged(old.get("conditions"), [usable, fresh]),
         "schedulerTopologyStatuses": [entry],
     }
     if before is None or before["status"] != fresh["status"]:

@@ -15,7 +15,6 @@ from grovekeeper.reconciler import (
     gangstatus,
     handover,
     keys,
-    levelstatus,
     occupancy,
     podgangs,
     recovery,
@@ -45,7 +44,6 @@ class Owner:
         self.releases = release.Releases(ctx, self.taken)
         self.writer = podgangs.Writer(ctx)
         self._cycle = cycle.Cycle(self.cached, self.taken, self.turns, self.writer, self.releases)
-        self._judge = levelstatus.Levels(ctx)
         self._next_round = 0.0
         """Monotonic seconds from which all that wait may be tried again."""
         self._busy: set[str] = set()
@@ -78,7 +76,6 @@ class Owner:
             if begin < self._next_round:
                 return Result(self._next_round - begin)
             await self._try_waiting()
-            await self._judge.write(self.taken.room.epoch())
             end = self.ctx.clock.monotonic()
             self._next_round = end + _PAUSE * (end - begin)
             return Result()

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterable, Iterator
 
-from grovekeeper.api import conditions, names, queues, raw
+from grovekeeper.api import names, queues, raw
 from grovekeeper.expand.backends import kai, known
-from grovekeeper.reconciler import bindings, keys
+from grovekeeper.reconciler import keys
 from grovekeeper.reconciler.context import Context
 
 Keyed = Iterable[tuple[str, float]]
@@ -15,12 +15,6 @@ def is_over(podgang: raw.Object) -> bool:
     """Return whether another scheduler places this PodGang."""
     found = (podgang["metadata"].get("labels") or {}).get(names.LABEL_SCHEDULER, names.SCHEDULER_STOCK)
     return bool(found != names.SCHEDULER_STOCK)
-
-
-def has_verdict(binding: raw.Object | None) -> bool:
-    """Return whether a binding's status compares it. Its conditions have two writers, and one may miss the other's."""
-    listed = ((binding or {}).get("status") or {}).get("conditions")
-    return conditions.find(listed, bindings.DRIFT) is not None
 
 
 def on_group(_ctx: Context, old: raw.Object | None, new: raw.Object | None) -> Keyed:

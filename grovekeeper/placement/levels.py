@@ -60,17 +60,13 @@ class Judgement:
     text: str
 
 
-def judged(bindings: Mapping[str, Mapping[str, str]], nodes: Iterable[raw.Object]) -> dict[str, Judgement]:
-    """Return a judgement on each binding: domain to label key, broadest first.
+def judgement(name: str, bindings: Mapping[str, Mapping[str, str]], nodes: Iterable[raw.Object]) -> Judgement:
+    """Return a judgement on one of these bindings, each a domain to its label key, broadest first.
 
     A contradiction is said of both bindings. Nodes that lack a label are allowed: they are in no domain of that level.
-    O(bindings^2 x levels^2 + bindings x levels x nodes).
+    O(bindings x levels^2 + levels x nodes).
     """
     labels = [node["metadata"].get("labels") or {} for node in nodes]
-    return {name: _judged(name, bindings, labels) for name in bindings}
-
-
-def _judged(name: str, bindings: Mapping[str, Mapping[str, str]], labels: Sequence[Mapping[str, str]]) -> Judgement:
     mine = bindings[name]
     for other in sorted(bindings.keys() - {name}):
         text = _contradiction(mine, bindings[other])

@@ -17,14 +17,18 @@ def nodes(count: int = 16, **more: str) -> list[dict[str, Any]]:
     return result
 
 
+def judged(bindings: dict[str, dict[str, str]], listed: list[dict[str, Any]]) -> dict[str, levels.Judgement]:
+    return {name: levels.judgement(name, bindings, listed) for name in bindings}
+
+
 def test_good_levels_are_usable_and_nodes_that_lack_a_label_are_counted() -> None:
     listed = nodes()
-    assert levels.judged({"t": GOOD}, listed)["t"] == levels.Judgement(
+    assert levels.judgement("t", {"t": GOOD}, listed) == levels.Judgement(
         True, "LevelsUsable", "all 16 nodes have a place in every level"
     )
     for each in listed[:5]:
         del each["metadata"]["labels"]["rack"]
-    found = levels.judged({"t": GOOD}, listed)["t"]
+    found = levels.judgement("t", {"t": GOOD}, listed)
     assert (found.usable, found.text) == (True, "5 of 16 nodes are in no rack")
 
 
@@ -37,17 +41,17 @@ def test_good_levels_are_usable_and_nodes_that_lack_a_label_are_counted() -> Non
     ],
 )
 def test_what_is_wrong_with_one_binding_is_said_in_a_sentence(given: dict[str, str], reason: str, text: str) -> None:
-    found = levels.judged({"t": given, "good": GOOD}, nodes(cage="c{cage}"))
+    found = judged({"t": given, "good": GOOD}, nodes(cage="c{cage}"))
     wanted = "ContradictsBinding" if reason == "LevelsOutOfOrder" else reason
     assert (found["t"].usable, found["t"].reason) == (False, wanted)
-    alone = levels.judged({"t": given}, nodes(cage="c{cage}"))["t"]
+    alone = levels.judgement("t", {"t": given}, nodes(cage="c{cage}"))
     assert alone.reason == reason
     assert text in alone.text
 
 
 def test_two_bindings_that_contradict_each_other_both_say_so_and_a_third_does_not() -> None:
     swapped = {"rack": "rack", "block": "block"}
-    found = levels.judged({"a": GOOD, "b": swapped, "c": {"rack": "rack"}}, nodes())
+    found = judged({"a": GOOD, "b": swapped, "c": {"rack": "rack"}}, nodes())
     assert found["a"].text == "b has rack before block, which is the other way round here: " + (
         "keep one order, or one of the bindings"
     )
@@ -59,7 +63,7 @@ def test_bindings_for_two_kinds_of_nodes_do_not_contradict_each_other() -> None:
     for each in listed[8:]:
         marks = each["metadata"]["labels"]
         marks["clique"] = marks.pop("rack")
-    found = levels.judged({"h100": GOOD, "gb200": {"block": "block", "rack": "clique"}}, listed)
+    found = judged({"h100": GOOD, "gb200": {"block": "block", "rack": "clique"}}, listed)
     assert all(each.usable for each in found.values())
     assert found["h100"].text == "8 of 16 nodes are in no rack"
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from grovekeeper.api import names, raw
 from grovekeeper.kube import errors, resources
-from grovekeeper.reconciler import dispatcher
+from grovekeeper.reconciler import mapping
 from tests.reconciler import world
 from tests.reconciler.placing import Placing, pair
 
@@ -57,9 +57,9 @@ def test_a_group_that_shrinks_or_goes_has_the_gangs_of_its_gone_replicas_looked_
         metadata = {"name": "demo-0-pool", "namespace": "ns", "generation": replicas, "labels": {}}
         return {"metadata": metadata, "spec": {"replicas": replicas, "minAvailable": 1}}
 
-    shrunk = {key for key, _ in dispatcher.on_group(group(4), group(2))}
+    shrunk = {key for key, _ in mapping.on_group(group(4), group(2))}
     assert {key for key in shrunk if key.startswith("gang:")} == {"gang:ns/demo-0-pool-1", "gang:ns/demo-0-pool-2"}
-    gone = {key for key, _ in dispatcher.on_group(group(2), None)}
+    gone = {key for key, _ in mapping.on_group(group(2), None)}
     assert {key for key in gone if key.startswith("gang:")} == {"gang:ns/demo-0-pool-0"}
 
 

@@ -403,12 +403,3 @@ async def test_a_successor_of_another_scheduler_is_nominated_nowhere() -> None:
     images = {pod["spec"]["containers"][0]["image"] for pod in here.ours()}
     assert images == {"model:2"}
     assert here.gated() == 0
-
-
-async def test_a_verdict_that_another_writer_dropped_is_seen_to_be_missing() -> None:
-    here = Handing()
-    await judged(here, binding("zone"))
-    has = here.api.of("clustertopologybindings")["", "t"]
-    assert handed.has_verdict(has)
-    assert not handed.has_verdict({**has, "status": {"conditions": []}})
-    assert not handed.has_verdict(None)

@@ -1,13 +1,22 @@
-"""The condition LevelsUsable: written where the judgement changes, and by nobody at rest."""
+"""The condition LevelsUsable: written with the rest of a binding's status, where the judgement changes."""
 
+from types import SimpleNamespace
 from typing import Any
 
-from grovekeeper.api import conditions, raw
-from grovekeeper.kube import errors
-from grovekeeper.reconciler import keys
+from grovekeeper.api import conditions, names, raw
+from grovekeeper.kube import informer
+from grovekeeper.reconciler import bindings, context, dispatcher, keys
+from grovekeeper.runtime import settings
 from tests.reconciler.placing import Placing
 
 PATCH = "patch clustertopologybindings/status"
+KEY = keys.binding("net")
+
+
+async def look(here: Placing) -> None:
+    here.see()
+    await here.run(KEY)
+    here.see()
 
 
 def bound(here: Placing, key: str) -> None:
@@ -16,39 +25,73 @@ def bound(here: Placing, key: str) -> None:
     here.api._put("clustertopologybindings", {"metadata": metadata, "spec": {"levels": levels}})
 
 
-def verdict(here: Placing) -> raw.Object:
+def verdict(here: Placing, type_: str = "LevelsUsable") -> raw.Object:
     status = here.api.of("clustertopologybindings")["", "net"].get("status") or {}
-    return conditions.find(status.get("conditions"), "LevelsUsable") or {}
+    return conditions.find(status.get("conditions"), type_) or {}
 
 
 async def test_a_binding_is_judged_once_and_again_when_nodes_change() -> None:
     here = Placing(1, 1)
     bound(here, "cage")
-    await here.settle()
+    await look(here)
     assert (verdict(here)["status"], verdict(here)["reason"]) == ("False", "LabelMissing")
     writes = here.api.calls[PATCH]
     for _ in range(5):
-        here.work.put(keys.ROOM, 0)
-        await here.settle()
+        await look(here)
     assert here.api.calls[PATCH] == writes, "a cluster at rest costs no writes"
     metadata = {"name": "n9", "labels": {"cage": "c1"}}
     here.api._put("nodes", {"metadata": metadata, "spec": {}, "status": {"allocatable": {"cpu": "1", "pods": "9"}}})
-    await here.settle()
+    await look(here)
     assert (verdict(here)["status"], verdict(here)["message"]) == ("True", "2 of 3 nodes are in no rack")
 
 
-async def test_a_verdict_that_cannot_be_written_keeps_no_gang_waiting() -> None:
+async def test_a_look_from_an_old_cache_undoes_neither_of_the_two_conditions() -> None:
+    here = Placing(1)
+    here.ctx.settings.schedulers = settings.Schedulers(profiles=[names.SCHEDULER_KAI])
+    bound(here, "rack")
+    here.see()
+    fresh = here.ctx.stores.topologies.all()
+    await look(here)
+    here.ctx.stores.topologies.replace((), 10**9)
+    here.ctx.stores.topologies.replace(fresh, 10**9)
+    await here.run(KEY)
+    assert verdict(here)["status"] == "True"
+    assert verdict(here, bindings.DRIFT)["status"] == "Unknown"
+
+
+async def test_the_placement_task_writes_no_binding() -> None:
     here = Placing(1)
     bound(here, "rack")
-
-    async def refuse(resource: Any, _name: str, _subresource: str | None) -> None:
-        if resource.plural == "clustertopologybindings":
-            raise errors.Forbidden("clustertopologybindings/status is forbidden")
-
-    here.api.before = refuse
-    await here.settle()
-    assert verdict(here) == {}
-    here.api.before = None
     here.work.put(keys.ROOM, 0)
     await here.settle()
-    assert verdict(here)["status"] == "True"
+    assert here.api.calls[PATCH] == 0
+
+
+async def test_bindings_are_looked_at_when_labels_of_nodes_or_another_binding_change() -> None:
+    here = Placing(1)
+    bound(here, "rack")
+    here.see()
+    handlers: dict[str, list[informer.Handler]] = {plural: [] for plural in context.WATCHED}
+    feeds: list[Any] = [
+        SimpleNamespace(resource=context.WATCHED[plural][0], add_handler=found.append)
+        for plural, found in handlers.items()
+    ]
+    dispatch = dispatcher.Dispatcher(here.ctx, None, lambda name: None, feeds)  # type: ignore[arg-type]
+
+    async def due(plural: str, old: raw.Object | None, new: raw.Object | None) -> bool:
+        here.work.due.clear()
+        for handler in handlers[plural]:
+            handler(old, new)
+        await dispatch.flush()
+        return KEY in here.work.due
+
+    node = here.ctx.stores.nodes.all()[0]
+    moved = {**node, "metadata": {**node["metadata"], "labels": {"rack": "r9"}}}
+    fuller = {**node, "status": {**node["status"], "allocatable": {"cpu": "9"}}}
+    assert await due("nodes", None, node)
+    assert await due("nodes", node, moved)
+    assert await due("nodes", node, None)
+    assert not await due("nodes", node, fuller)
+    other: raw.Object = {"metadata": {"name": "other", "resourceVersion": "7"}, "spec": {"levels": []}}
+    assert await due("clustertopologybindings", None, other)
+    assert not await due("clustertopologybindings", other, {**other, "status": {"conditions": []}})

@@ -16,7 +16,7 @@ import orjson
 from grovekeeper.api import names, raw
 from grovekeeper.expand import plan, pods
 from grovekeeper.kube import client, errors, informer, resources
-from grovekeeper.reconciler import context, deviceevents, dispatcher, keys, worker
+from grovekeeper.reconciler import context, deviceevents, keys, mapping, worker
 from grovekeeper.runtime import clock, queue, settings
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -264,8 +264,8 @@ class World:
             if plural == "resourceclaimtemplates" and old is None and new is not None:
                 for key in deviceevents.waiting_for(self.ctx.stores, new):
                     self.work.put(key, 0.0)
-            if plural in dispatcher.MAPPERS:
-                for key, delay in dispatcher.MAPPERS[plural](old, new):
+            if plural in mapping.MAPPERS:
+                for key, delay in mapping.MAPPERS[plural](old, new):
                     if not key.startswith("gang:") and key != keys.ROOM:
                         self.work.put(key, delay)
 
