@@ -47,12 +47,15 @@ def test_a_rival_that_takes_the_chosen_room_before_the_binding_is_noticed_at_onc
     world.add_nodes(4)
     gated = world.clique("pc-b", 1)
     gated["spec"]["podSpec"]["schedulingGates"] = [{"name": "example.com/later"}]
-    obj = world.set([world.clique("pc-a", 1), gated])
-    obj["metadata"]["annotations"] = {"grove.io/disable-managed-resource-protection": "true"}
-    world.apply(obj)
+    world.apply(world.set([world.clique("pc-a", 1), gated]))
     world.wait(lambda: [p for p in world.pods("pc-b") if pinned(p)], "the gang to be released")
     member = world.pods("pc-b")[0]
     node = pinned(member)
+    path = world.path("pods", member["metadata"]["name"], "/api/v1")
+    assert (
+        refused(lambda: world.request("PATCH", path, {"spec": {"tolerations": [{"operator": "Exists"}]}}, MERGE))[0]
+        == 403
+    )
     container = {"name": "c", "image": "i", "resources": {"requests": {"memory": "80Mi"}}}
     rival = {"metadata": {"name": "rival"}, "spec": {"containers": [container], "nodeName": node}}
     pods = world.path("pods", group="/api/v1")

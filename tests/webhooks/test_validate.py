@@ -129,6 +129,52 @@ async def test_anybody_may_delete_a_pod_of_a_gang(post: Post) -> None:
     assert await post.response(PROTECT, review(None, pod, "DELETE")) == {"uid": "u1", "allowed": True}
 
 
+THEIRS, LATER = "kueue.x-k8s.io/admission", "example.com/later"
+
+
+def gated(*gates: str, labels: dict[str, str] | None = None, **spec: Any) -> dict[str, Any]:
+    """A pod of a gang with these scheduling gates."""
+    spec = {"containers": [{"name": "main", "image": "model:1"}], **spec}
+    if gates:
+        spec["schedulingGates"] = [{"name": name} for name in gates]
+    metadata = {"name": "p", "labels": {**LABELS, **(labels or {})}, "annotations": {names.ANNOTATION_INJECTED: "1"}}
+    return {"kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+BEFORE = gated(names.GATE, THEIRS, LATER)
+
+
+@pytest.mark.parametrize(
+    ("after", "want"),
+    [
+        pytest.param(gated(names.GATE, LATER), True, id="one gate of others"),
+        pytest.param(gated(names.GATE), True, id="all gates of others"),
+        pytest.param(
+            gated(names.GATE, LATER, labels={"kueue.x-k8s.io/podset": "main"}, nodeSelector={"pool": "gold"}),
+            True,
+            id="a gate, with a label of theirs and the nodes of a quota",
+        ),
+        pytest.param(gated(THEIRS, LATER), False, id="our gate"),
+        pytest.param(gated(), False, id="all gates"),
+        pytest.param(BEFORE, False, id="nothing"),
+        pytest.param(gated(names.GATE, LATER, THEIRS), False, id="another order"),
+        pytest.param(gated(names.GATE, LATER, "example.com/new"), False, id="a gate for another"),
+        pytest.param(gated(names.GATE, LATER, priority=9), False, id="a gate, and a field of the spec"),
+        pytest.param(
+            gated(names.GATE, LATER, labels={names.LABEL_PODGANG: "x"}), False, id="a gate, and a label of ours"
+        ),
+        pytest.param(
+            gated(names.GATE, LATER, labels={names.LABEL_PART_OF: "other"}), False, id="a gate, and whose pod it is"
+        ),
+    ],
+)
+async def test_who_put_a_gate_on_our_pods_may_remove_it_and_nobody_may_remove_ours(
+    post: Post, after: dict[str, Any], want: bool
+) -> None:
+    response = await post.response(PROTECT, review(after, BEFORE, "UPDATE"))
+    assert response["allowed"] is want
+
+
 @pytest.mark.parametrize(
     "metadata",
     [
