@@ -16,8 +16,8 @@ from celery import Celery, signals
 from redis.asyncio import Redis
 
 from grovekeeper.api import nvlink
-from grovekeeper.kube import errors, events, informer, lease
-from grovekeeper.kube.http import Credentials, HttpClient, credentials
+from grovekeeper.kube import credentials, errors, events, informer, lease
+from grovekeeper.kube.http import HttpClient
 from grovekeeper.reconciler import context, dispatcher, gang, handed, kinds, worker
 from grovekeeper.runtime import queue, serve
 from grovekeeper.runtime import settings as configuration
@@ -29,7 +29,9 @@ _LOG = logging.getLogger(__name__)
 class Process:
     """What both processes have: clients, caches, queues, clock."""
 
-    def __init__(self, settings: configuration.Settings, given: Credentials, name: str, component: str) -> None:
+    def __init__(
+        self, settings: configuration.Settings, given: credentials.Credentials, name: str, component: str
+    ) -> None:
         self.settings = settings
         client = self.client = HttpClient(given, name)
         # A pool of connections each: a lease that is renewed, and a gang that is placed, never wait behind the
@@ -80,7 +82,7 @@ class Process:
 
 async def run_dispatcher(settings: configuration.Settings, kubeconfig: Path | None) -> None:
     """Watch and fill the queue, while leading, until SIGTERM."""
-    process = Process(settings, await credentials(kubeconfig), "dispatcher", "grovekeeper-dispatcher")
+    process = Process(settings, await credentials.load(kubeconfig), "dispatcher", "grovekeeper-dispatcher")
     app = worker.application(configuration.redis_url(settings))
     dispatch = dispatcher.Dispatcher(process.context, process.redis, partial(_wake, app), process.informers.values())
     for mark, each in process.foreign.items():
@@ -179,7 +181,7 @@ class _Worker:
     async def start(self, name: str) -> None:
         """Fill the caches, then stand for election."""
         self._name = name
-        self._process = Process(self._settings, await credentials(self._kubeconfig), "worker", "grovekeeper")
+        self._process = Process(self._settings, await credentials.load(self._kubeconfig), "worker", "grovekeeper")
         ctx = self._process.context
         self._owner = gang.Owner(replace(ctx, client=self._process.placing))
         self._process.informers["nodes"].add_handler(self._owner.taken.on_node)

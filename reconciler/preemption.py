@@ -164,27 +164,29 @@ async def _one(ctx: Context, pod: raw.Object, why: str, *, dry_run: bool) -> Non
 
 async def _delete(ctx: Context, pod: raw.Object, why: str) -> None:
     """Delete a pod that only a budget of ours protects, marked so that it leaves no claim to its node."""
-    metadata = pod["metadata"]
-    body = {"metadata": {"uid": metadata["uid"], "annotations": {names.ANNOTATION_PREEMPTED: why}}}
-    try:
-        stored = await ctx.client.patch(resources.PODS, metadata["name"], metadata["namespace"], body, type="merge")
-    except (errors.NotFound, errors.Conflict):
-        return
-    await children.delete(ctx, resources.PODS, children.observe(ctx, resources.PODS, stored))
+    stored = await _annotated(ctx, resources.PODS, pod, names.ANNOTATION_PREEMPTED, why)
+    if stored is not None:
+        await children.delete(ctx, resources.PODS, stored)
 
 
 async def _forget_places(ctx: Context, namespace: str, gang: str) -> None:
     """Note on the PodGang that it has no claim to its nodes any more, for owners that come after this one."""
     live = ctx.stores.gangs.get(namespace, gang)
-    if live is None or names.ANNOTATION_RESERVED not in (live["metadata"].get("annotations") or {}):
-        return
-    metadata = live["metadata"]
-    body = {"metadata": {"uid": metadata["uid"], "annotations": {names.ANNOTATION_RESERVED: None}}}
+    if live is not None and names.ANNOTATION_RESERVED in (live["metadata"].get("annotations") or {}):
+        await _annotated(ctx, resources.PODGANGS, live, names.ANNOTATION_RESERVED, None)
+
+
+async def _annotated(
+    ctx: Context, resource: resources.Resource, obj: raw.Object, key: str, value: str | None
+) -> raw.Object | None:
+    """Write an annotation (None removes it) and return what is stored; None where the object is gone or another one."""
+    metadata = obj["metadata"]
+    body = {"metadata": {"uid": metadata["uid"], "annotations": {key: value}}}
     try:
-        stored = await ctx.client.patch(resources.PODGANGS, metadata["name"], metadata["namespace"], body, type="merge")
+        stored = await ctx.client.patch(resource, metadata["name"], metadata["namespace"], body, type="merge")
     except (errors.NotFound, errors.Conflict):
-        return
-    children.observe(ctx, resources.PODGANGS, stored)
+        return None
+    return children.observe(ctx, resource, stored)
 
 
 def _holds(pod: raw.Object) -> bool:

@@ -9,8 +9,8 @@ from pathlib import Path
 from grovekeeper.api import names, nvlink, raw
 from grovekeeper.api.validate import verdict
 from grovekeeper.expand import pods
-from grovekeeper.kube import discovery, informer, resources
-from grovekeeper.kube.http import HttpClient, credentials
+from grovekeeper.kube import credentials, discovery, informer, resources
+from grovekeeper.kube.http import HttpClient
 from grovekeeper.runtime import serve
 from grovekeeper.runtime.clock import Clock
 from grovekeeper.runtime.settings import Settings
@@ -30,7 +30,7 @@ _CACHED = (
 
 async def run(settings: Settings, kubeconfig: Path | None) -> None:
     """Serve until SIGTERM, then drain."""
-    client = HttpClient(await credentials(kubeconfig), "webhook")
+    client = HttpClient(await credentials.load(kubeconfig), "webhook")
     caches = {resource.plural: informer.Informer(client, resource) for resource in _CACHED}
     group = informer.Informers(caches.values())
     served = discovery.Discovery(client, [resources.COMPUTE_DOMAINS] if settings.auto_mnnvl else [])

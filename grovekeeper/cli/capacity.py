@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grovekeeper.api import kubeyaml, openapi, raw, structural
-from grovekeeper.kube import errors, http, resources
+from grovekeeper.kube import credentials, errors, http, resources
 from grovekeeper.placement import levels, snapshot
 from grovekeeper.reconciler import asks
 
@@ -64,7 +64,7 @@ def _odd(kind: str, obj: raw.Object) -> str:
 
 async def from_cluster(kubeconfig: Path | None) -> Capacity:
     """Read a cluster. Raises errors.KubeError."""
-    client = http.HttpClient(await http.credentials(kubeconfig), "cli")
+    client = http.HttpClient(await credentials.load(kubeconfig), "cli")
     try:
         nodes = (await client.list(resources.NODES)).items
         pods = (await client.list(resources.PODS)).items
@@ -81,7 +81,7 @@ async def from_cluster(kubeconfig: Path | None) -> Capacity:
 async def with_sets(kubeconfig: Path | None) -> tuple[Capacity, list[raw.Object]]:
     """Read a cluster and its sets. Raises errors.KubeError."""
     room = await from_cluster(kubeconfig)
-    client = http.HttpClient(await http.credentials(kubeconfig), "cli")
+    client = http.HttpClient(await credentials.load(kubeconfig), "cli")
     try:
         kinds = (resources.PODGANGSETS, resources.PODCLIQUESETS)
         found = [item for kind in kinds for item in (await client.list(kind)).items]

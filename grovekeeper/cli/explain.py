@@ -11,7 +11,7 @@ from rich.tree import Tree
 from grovekeeper.api import conditions, names, raw
 from grovekeeper.cli import tree
 from grovekeeper.expand import plan
-from grovekeeper.kube import errors, http, resources
+from grovekeeper.kube import credentials, errors, http, resources
 from grovekeeper.reconciler import decisions
 
 
@@ -29,7 +29,7 @@ def command(name: str, namespace: str, kubeconfig: Path | None) -> None:
 
 
 async def _explained(name: str, namespace: str, kubeconfig: Path | None) -> Tree:
-    client = http.HttpClient(await http.credentials(kubeconfig), "cli")
+    client = http.HttpClient(await credentials.load(kubeconfig), "cli")
     try:
         found = await tree.find_set(client, name, namespace)
         labels = f"{names.LABEL_PART_OF}={name}"

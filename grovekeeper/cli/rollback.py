@@ -13,8 +13,8 @@ from jsonpointer import JsonPointer
 from grovekeeper.api import names, patch, raw
 from grovekeeper.cli import tree
 from grovekeeper.expand import history, parse
-from grovekeeper.kube import errors, resources
-from grovekeeper.kube.http import HttpClient, credentials
+from grovekeeper.kube import credentials, errors, resources
+from grovekeeper.kube.http import HttpClient
 from grovekeeper.reconciler import revisions
 from grovekeeper.reconciler.context import SET_RESOURCES
 
@@ -78,7 +78,7 @@ def command(
 
 
 async def _read(name: str, namespace: str, kubeconfig: Path | None) -> History:
-    client = HttpClient(await credentials(kubeconfig), "cli")
+    client = HttpClient(await credentials.load(kubeconfig), "cli")
     try:
         return await _history(client, name, namespace)
     finally:
@@ -97,7 +97,7 @@ async def _history(client: HttpClient, name: str, namespace: str) -> History:
 async def _roll_back(
     name: str, namespace: str, kubeconfig: Path | None, number: int | None, *, dry_run: bool, force: bool
 ) -> list[str]:
-    client = HttpClient(await credentials(kubeconfig), "cli")
+    client = HttpClient(await credentials.load(kubeconfig), "cli")
     try:
         history = await _history(client, name, namespace)
         tool = managed_by(history.found)

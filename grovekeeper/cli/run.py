@@ -30,11 +30,11 @@ def _start(component: str, loaded: settings.Settings, kubeconfig: Path | None, q
     import uvloop
 
     if component == "worker":
-        from grovekeeper.kube import http
+        from grovekeeper.kube import credentials
         from grovekeeper.reconciler import main as reconciler
 
         # Said before anybody waits for Redis.
-        asyncio.run(http.credentials(kubeconfig))
+        asyncio.run(credentials.load(kubeconfig))
         asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
         reconciler.run_worker(loaded, kubeconfig, queues)
         return

@@ -11,8 +11,8 @@ from rich.tree import Tree
 
 from grovekeeper.api import conditions, names, raw
 from grovekeeper.expand import plan
-from grovekeeper.kube import errors, resources
-from grovekeeper.kube.http import HttpClient, credentials
+from grovekeeper.kube import credentials, errors, resources
+from grovekeeper.kube.http import HttpClient
 
 _SETS = (resources.PODGANGSETS, resources.PODCLIQUESETS)
 
@@ -31,7 +31,7 @@ def command(name: str, namespace: str, kubeconfig: Path | None) -> None:
 
 
 async def _tree(name: str, namespace: str, kubeconfig: Path | None) -> Tree:
-    client = HttpClient(await credentials(kubeconfig), "cli")
+    client = HttpClient(await credentials.load(kubeconfig), "cli")
     try:
         found = await find_set(client, name, namespace)
         labels = f"{names.LABEL_PART_OF}={name}"

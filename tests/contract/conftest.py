@@ -9,7 +9,8 @@ import pytest
 
 from grovekeeper.embedded.cluster import EmbeddedCluster
 from grovekeeper.embedded.installation import wait_for
-from grovekeeper.kube.http import HttpClient, credentials
+from grovekeeper.kube import credentials
+from grovekeeper.kube.http import HttpClient
 from tests import crds
 
 TARGETS = [pytest.param("embedded", marks=pytest.mark.embedded), pytest.param("real", marks=pytest.mark.real)]
@@ -41,7 +42,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 @pytest.fixture
 async def client(server: Any) -> AsyncIterator[HttpClient]:
-    found = HttpClient(await credentials(server.kubeconfig_for(server.token, "contract")), "contract")
+    found = HttpClient(await credentials.load(server.kubeconfig_for(server.token, "contract")), "contract")
     yield found
     await found.close()
 

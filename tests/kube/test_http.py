@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from grovekeeper.kube import errors, http, resources
+from grovekeeper.kube import credentials, errors, http, resources
 from grovekeeper.runtime import logs
 
 REFUSED = """
@@ -34,7 +34,7 @@ async def test_a_kubeconfig_that_cannot_be_used_is_named(
     if text is not None:
         path.write_text(text)
     with pytest.raises(errors.Unauthorized) as caught:
-        await http.credentials(path)
+        await credentials.load(path)
     assert word in str(caught.value)
     assert "--kubeconfig" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -43,7 +43,7 @@ async def test_a_kubeconfig_that_cannot_be_used_is_named(
 
 async def test_a_server_that_does_not_answer_is_said_in_words(tmp_path: Path) -> None:
     (tmp_path / "config").write_text(REFUSED)
-    client = http.HttpClient(await http.credentials(tmp_path / "config"))
+    client = http.HttpClient(await credentials.load(tmp_path / "config"))
     try:
         with pytest.raises(errors.Unavailable) as caught:
             await client.list(resources.NODES)
@@ -56,7 +56,7 @@ async def test_a_server_that_does_not_answer_is_said_in_words(tmp_path: Path) ->
 async def test_who_no_longer_holds_what_he_writes_under_reads_and_does_not_write(tmp_path: Path) -> None:
     (tmp_path / "config").write_text(REFUSED)
     held = True
-    client = http.HttpClient(await http.credentials(tmp_path / "config"), may_write=lambda: held)
+    client = http.HttpClient(await credentials.load(tmp_path / "config"), may_write=lambda: held)
     try:
         with pytest.raises(errors.Unavailable):
             await client.patch(resources.PODS, "p", "ns", {}, type="merge")

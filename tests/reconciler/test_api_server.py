@@ -6,7 +6,7 @@ import pytest
 
 from grovekeeper.api import names, raw
 from grovekeeper.embedded.cluster import EmbeddedCluster
-from grovekeeper.kube import errors, http, informer, resources
+from grovekeeper.kube import credentials, errors, http, informer, resources
 from grovekeeper.reconciler import children, context, keys, worker
 from tests import crds
 from tests.reconciler import world
@@ -63,7 +63,7 @@ class Worker:
 
 @pytest.fixture
 async def here(cluster: EmbeddedCluster) -> AsyncIterator[Worker]:
-    client = http.HttpClient(await http.credentials(cluster.kubeconfig))
+    client = http.HttpClient(await credentials.load(cluster.kubeconfig))
     cluster.request("POST", "/api/v1/namespaces", {"metadata": {"name": "ns"}})
     found = Worker(client)
     await found.informers.start()
