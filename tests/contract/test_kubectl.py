@@ -83,6 +83,7 @@ def test_describe_label_patch_and_explain(kubectl: Kubectl) -> None:
     assert kubectl("get", "pgs", "-l", "team=a", "-o", "name").strip()
     assert not kubectl("get", "pgs", "-l", "team=b", "-o", "name").strip()
     assert "patched" in kubectl("patch", "pgs", "shop", "--type=merge", "-p", '{"spec":{"replicas":4}}')
+    assert "Pods that the gang needs" in kubectl("explain", "pgs.spec.template.cliques.spec")
     described = kubectl("describe", "pgs", "shop")
     assert "Replicas:" in described
     assert "shop" in kubectl("get", "all,pgs", "-o", "wide")

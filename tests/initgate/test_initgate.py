@@ -110,6 +110,7 @@ def test_pods_of_other_gangs_and_of_cliques_whose_name_begins_alike_do_not_count
     assert gate.ended() == 0
 
 
+@pytest.mark.slow
 def test_it_outlives_a_restart_of_the_api_server(cluster: EmbeddedCluster, start: Callable[..., Gate]) -> None:
     gate = start("z-0-a:1", gang="three")
     gate.wait(gate.lines, "the first words")

@@ -3,6 +3,8 @@
 import heapq
 from dataclasses import dataclass, field, replace
 
+import pytest
+
 from grovekeeper.placement import place, request, reserve
 from tests.placement.test_place import cluster, gang, group
 
@@ -55,12 +57,14 @@ def big(pods: int) -> request.GangAsk:
     return replace(gang(group("big", pods, 4), required="rack"), name="big")
 
 
+@pytest.mark.slow
 def test_without_a_reservation_the_stream_would_starve_the_big_gang() -> None:
     stream = Stream(float("inf"), big(4))
     stream.run(80)
     assert stream.big_placed is None
 
 
+@pytest.mark.slow
 def test_a_big_gang_is_placed_once_its_domain_has_emptied_and_small_ones_go_on_elsewhere() -> None:
     stream = Stream(PATIENCE, big(4))
     stream.run(80)

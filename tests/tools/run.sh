@@ -13,7 +13,7 @@ fast() {
   log=$(mktemp)
   $python -m pytest tests/e2e/test_life.py tests/e2e/test_startup.py tests/e2e/test_gang_scheduling.py \
     -p no:randomly -m "embedded and not slow" -q >"$log" 2>&1 &
-  $python -m pytest tests --ignore tests/e2e --ignore tests/property -m "not real" -n 2 -q || code=$?
+  $python -m pytest tests --ignore tests/e2e --ignore tests/property -m "not real and not slow" -n 2 -q || code=$?
   wait $! || code=$?
   cat "$log" && rm "$log"
   return $code
