@@ -86,7 +86,9 @@ class EmbeddedCluster:
                 self.request("GET", "/api/v1/namespaces/default")
                 return
             time.sleep(0.05)
-        raise RuntimeError(f"the embedded cluster did not come up:\n{log.read_text()[-2000:]}")
+        said = log.read_text()[-2000:]
+        self.end()
+        raise RuntimeError(f"the embedded cluster did not come up within {_START_SECONDS} s:\n{said}")
 
     def stop(self) -> None:
         """End the process and remove its folder."""
