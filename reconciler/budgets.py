@@ -25,7 +25,10 @@ async def keep(ctx: Context, w: model.Workload, clique: raw.Object, pods: Sequen
     if known is not None and not is_ours(known):
         return None  # it has the name: our own would be in its way
     left = _drained(ctx, pods)
-    wanted = budgets.wanted(w, default=ctx.settings.reconcile.disruption_budgets)
+    # at zero replicas it would only be a budget that cannot be kept, which people have alerts for
+    wanted = clique["spec"].get("replicas") != 0 and budgets.wanted(
+        w, default=ctx.settings.reconcile.disruption_budgets
+    )
     if not wanted or _is_covered(ctx, pods) or (left is not None and left <= 0):
         await _drop(ctx, known)
         return None

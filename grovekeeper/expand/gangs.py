@@ -145,20 +145,29 @@ def representative_labels(
     """Return the label that marks the one pod that stands for a group replica or a set replica in an HPA's count.
 
     An HPA multiplies by the number of pods that its selector finds; with all pods of an N-pod gang it would scale N
-    times too far. One pod a replica is shown: index 0 of the group's first clique, and of the set's first standalone
-    clique (or first group's replica 0). A pod carries at most one such label, so that levels stay disjoint.
+    times too far. One pod a replica is shown: index 0 of the group's first clique, and of the clique that stands for
+    the set, in the first group replica. A pod carries at most one such label, so that levels stay disjoint.
     """
     if pod_index != 0:
         return {}
-    if group_index is not None:
-        group = w.group_of(gang_member)
-        if group is None or group.clique_names[0] != gang_member:
-            return {}
-        if not w.standalone() and w.groups[0] is group and group_index == 0:
-            return {names.LABEL_REPRESENTATIVE: "set"} if not group.scale else {names.LABEL_REPRESENTATIVE: "group"}
-        return {names.LABEL_REPRESENTATIVE: "group"}
+    if gang_member == _stands_for_set(w) and not group_index:
+        return {names.LABEL_REPRESENTATIVE: "set"}
+    group = w.group_of(gang_member) if group_index is not None else None
+    return {names.LABEL_REPRESENTATIVE: "group"} if group and group.clique_names[0] == gang_member else {}
+
+
+def _stands_for_set(w: model.Workload) -> str | None:
+    """Return the clique whose first pod stands for the set: the first that no other HPA of the manifest looks at.
+
+    kube's HPA controller stops every HPA whose selector shares a pod with another's (AmbiguousSelector), so a clique or
+    group with a scale configuration lends its pods to nobody while a member that does not stand for its group can.
+    """
     standalone = w.standalone()
-    return {names.LABEL_REPRESENTATIVE: "set"} if standalone and standalone[0].name == gang_member else {}
+    mine = [clique.name for clique in standalone if not clique.scale]
+    if not standalone:
+        mine = [group.clique_names[0] for group in w.groups if not group.scale]
+    followers = [name for group in w.groups for name in group.clique_names[1:]]
+    return next(iter([*mine, *followers, *(clique.name for clique in standalone)]), None)
 
 
 def _member(fqn: str, template: model.CliqueTemplate, live: model.Live) -> Member:

@@ -47,6 +47,29 @@ def test_an_hpa_scales_a_single_clique(world: World, metrics: Any) -> None:
     world.wait_pods(5, 5, 60)
 
 
+def test_an_hpa_on_a_set_lives_beside_the_hpa_of_its_first_single_clique(world: World, metrics: Any) -> None:
+    """Kubernetes stops both where they find the same pod, with the reason AmbiguousSelector."""
+    world.add_nodes(20)
+    web = world.clique("web", 2, 1)
+    web["spec"]["autoScalingConfig"] = {"minReplicas": 1, "maxReplicas": 3, "metrics": [cpu("100m")]}
+    metrics.milli = 100
+    world.apply(world.set([web, world.clique("model", 1, 1)]))
+    world.wait_pods(3, 3, 60)
+    path = world.path("horizontalpodautoscalers", group="/apis/autoscaling/v2")
+    target = {"apiVersion": "grove.io/v1alpha1", "kind": "PodGangSet", "name": "w"}
+    spec = {"scaleTargetRef": target, "minReplicas": 1, "maxReplicas": 2, "metrics": [cpu("100m")]}
+    world.request("POST", path, {"metadata": {"name": "whole"}, "spec": spec})
+
+    def active(name: str) -> bool:
+        found = (world.request("GET", f"{path}/{name}").get("status") or {}).get("conditions") or []
+        assert not [each for each in found if each["reason"] == "AmbiguousSelector"]
+        return any(each["type"] == "ScalingActive" and each["status"] == "True" for each in found)
+
+    world.wait(lambda: active("whole") and active("w-0-web"), "both autoscalers to be active", 60)
+    metrics.milli = 200
+    world.wait_pods(8, 8, 90)  # two set replicas, three web pods and one model pod each
+
+
 def replicas(world: World) -> int:
     found: int = world.request("GET", world.path("podcliquescalinggroups", "w-0-sg-x"))["spec"]["replicas"]
     return found

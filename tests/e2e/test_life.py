@@ -28,14 +28,55 @@ def test_scaling_all_three_levels_up_and_down_keeps_what_stays(world: World) -> 
     assert "w-1" not in names
 
 
-def test_a_set_goes_to_zero_and_comes_back(world: World) -> None:
+OF_A_REPLICA = {
+    "podcliques": "/apis/grove.io/v1alpha1",
+    PCSG: "/apis/grove.io/v1alpha1",
+    "podgangs": "/apis/scheduler.grove.io/v1alpha1",
+    "poddisruptionbudgets": "/apis/policy/v1",
+    "services": "/api/v1",
+    "pods": "/api/v1",
+}
+
+
+def test_a_set_goes_to_zero_and_back_by_scale_and_by_git_and_leaves_nothing_of_its_replicas(world: World) -> None:
     world.add_nodes(10)
-    world.apply(world.wl1())
+    obj = world.wl1()
+    world.apply(obj)
     world.wait_pods(10, 10)
+    world.wait(lambda: left(world).get("poddisruptionbudgets") == 5, "a budget for each clique", 60)
     world.scale("podgangsets", "w", 0)
-    world.wait(lambda: not world.pods(), "no pods")
+    world.wait(lambda: not left(world), "nothing of the replica", 60)
     world.scale("podgangsets", "w", 1)
     world.wait_pods(10, 10)
+    obj["spec"]["replicas"] = 0
+    world.apply(obj)
+    world.wait(lambda: not left(world), "nothing of the replica", 60)
+    assert world.request("GET", world.path("podgangsets", "w"))["status"]["replicas"] == 0
+    obj["spec"]["replicas"] = 1
+    world.apply(obj)
+    world.wait_pods(10, 10)
+
+
+def left(world: World) -> dict[str, int]:
+    """Return how many objects there are of each kind that a set replica has."""
+    counts = {kind: len(world.request("GET", world.path(kind, group=at))["items"]) for kind, at in OF_A_REPLICA.items()}
+    return {kind: count for kind, count in counts.items() if count}
+
+
+def test_a_single_clique_goes_to_zero_and_back_and_its_gang_lives_on(world: World) -> None:
+    world.add_nodes(3)
+    world.apply(world.set([world.clique("web", 2, 1), world.clique("model", 1, 1)], terminationDelay="2s"))
+    world.wait_pods(3, 3)
+    others = uids(world.pods("model"))
+    budgets = world.path("poddisruptionbudgets", group="/apis/policy/v1")
+    world.wait(lambda: len(world.request("GET", budgets)["items"]) == 2, "a budget for each clique", 60)
+    world.scale("podcliques", "w-0-web", 0)
+    world.wait(lambda: not world.pods("web"), "no pods of the clique")
+    world.wait(lambda: len(world.request("GET", budgets)["items"]) == 1, "the budget to go with the pods")
+    world.stays(lambda: uids(world.pods()) == others, "the rest of the gang, longer than the termination delay", 4)
+    world.scale("podcliques", "w-0-web", 2)
+    world.wait_pods(3, 3)
+    assert uids(world.pods("model")) == others
 
 
 def test_an_edit_of_replicas_in_git_reaches_existing_children(world: World) -> None:

@@ -33,6 +33,15 @@ def members(obj: raw.Object) -> list[raw.Object]:
             {"group": 4},
             id="one group that an HPA scales",
         ),
+        pytest.param(
+            podgangset(
+                clique("a"),
+                clique("b", 2),
+                podCliqueScalingGroups=[group("g", "a", "b", replicas=2, scaleConfig={"maxReplicas": 4})],
+            ),
+            {"set": 2, "group": 4},
+            id="one group of two cliques that an HPA scales",
+        ),
     ],
 )
 def test_each_replica_of_a_level_is_shown_once(obj: raw.Object, want: dict[str, int]) -> None:
@@ -47,3 +56,33 @@ def test_each_replica_of_a_level_is_shown_once(obj: raw.Object, want: dict[str, 
         if each["labels"].get(names.LABEL_REPRESENTATIVE) == "group"
     )
     assert set(groups.values()) <= {1}
+
+
+SCALED = {"autoScalingConfig": {"maxReplicas": 5}}
+
+
+@pytest.mark.parametrize(
+    ("obj", "want"),
+    [
+        pytest.param(podgangset(clique("a", **SCALED), clique("b")), "b", id="the next single clique"),
+        pytest.param(
+            podgangset(
+                clique("a", **SCALED),
+                clique("b"),
+                clique("c"),
+                podCliqueScalingGroups=[group("g", "b", "c", replicas=2, scaleConfig={"maxReplicas": 4})],
+            ),
+            "c",
+            id="the follower in a group",
+        ),
+        pytest.param(
+            podgangset(clique("a"), clique("b"), podCliqueScalingGroups=[group("g", "a", "b", replicas=2)]),
+            "a",
+            id="the leader of a group that nobody scales",
+        ),
+        pytest.param(podgangset(clique("a", **SCALED)), "a", id="the only clique, though it is scaled"),
+    ],
+)
+def test_the_set_is_shown_by_a_clique_that_no_other_hpa_of_the_manifest_looks_at(obj: raw.Object, want: str) -> None:
+    found = [each for each in members(obj) if each["labels"].get(names.LABEL_REPRESENTATIVE) == "set"]
+    assert [each["labels"][names.LABEL_PODCLIQUE].rsplit("-", 1)[1] for each in found] == [want]

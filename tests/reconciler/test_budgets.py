@@ -54,6 +54,20 @@ async def test_at_rest_nothing_is_written() -> None:
     assert here.api.calls == before
 
 
+async def test_a_clique_at_zero_has_none_until_it_is_up_again() -> None:
+    here = await up()
+    await here.edit(resources.PODCLIQUES, FRONT, {"spec": {"replicas": 0}})
+    await here.advance(1)
+    assert FRONT not in budgets(here)
+    await here.finish()
+    await here.edit(resources.PODCLIQUES, FRONT, {"spec": {"replicas": 2}})
+    await here.advance(1)
+    await here.start()
+    assert FRONT not in budgets(here)
+    await here.advance(30)
+    assert FRONT in budgets(here)
+
+
 async def test_a_set_opts_out_and_in_again() -> None:
     here = await up()
     await annotated(here, "off")
