@@ -32,7 +32,7 @@ from grovekeeper.embedded.storage import Storage
 from grovekeeper.runtime import certificates
 from grovekeeper.runtime.clock import Clock
 
-_START_SECONDS = 20
+_START_SECONDS = 90
 _CHAIN, _KEY, _AUTHORITY = "server.crt", "server.key", "ca.crt"
 
 
