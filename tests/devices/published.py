@@ -1,8 +1,8 @@
-"""Devices that every node can reach, so that the real scheduler can allocate claims: a class and a slice of them."""
+"""Devices, so that the real scheduler can allocate claims: a class of them, and slices for all nodes or for some."""
 
 import contextlib
 import urllib.error
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 _GROUP = "/apis/resource.k8s.io/v1"
@@ -10,24 +10,35 @@ _MOST = 100
 
 
 @contextlib.contextmanager
-def devices(cluster: Any, name: str) -> Iterator[str]:
-    """Publish a hundred devices of a class; yield the name of the class."""
+def devices(cluster: Any, name: str, nodes: Sequence[str] = ()) -> Iterator[str]:
+    """Publish devices of a class: a hundred that every node can reach, or one on each of these nodes.
+
+    Yields the name of the class.
+    """
     driver = f"{name}.example.com"
     expression = f'device.driver == "{driver}"'
-    slices = {
-        "driver": driver,
-        "pool": {"name": name, "generation": 1, "resourceSliceCount": 1},
-        "allNodes": True,
-        "devices": [{"name": f"d{index}"} for index in range(_MOST)],
-    }
+    slices = {each: _slice(driver, each, {"nodeName": each}, 1) for each in nodes}
+    slices = slices or {name: _slice(driver, name, {"allNodes": True}, _MOST)}
     _post(cluster, "deviceclasses", "DeviceClass", driver, {"selectors": [{"cel": {"expression": expression}}]})
-    _post(cluster, "resourceslices", "ResourceSlice", name, slices)
+    for each, spec in slices.items():
+        _post(cluster, "resourceslices", "ResourceSlice", each, spec)
     try:
         yield driver
     finally:
-        for plural, each in (("resourceslices", name), ("deviceclasses", driver)):
+        made = [("resourceslices", each) for each in slices] + [("deviceclasses", driver)]
+        for plural, each in made:
             with contextlib.suppress(urllib.error.HTTPError):
                 cluster.request("DELETE", f"{_GROUP}/{plural}/{each}")
+
+
+def _slice(driver: str, pool: str, where: dict[str, Any], count: int) -> dict[str, Any]:
+    listed = [{"name": f"d{index}"} for index in range(count)]
+    return {
+        "driver": driver,
+        "pool": {"name": pool, "generation": 1, "resourceSliceCount": 1},
+        "devices": listed,
+        **where,
+    }
 
 
 def claim_spec(device_class: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.devices import published
-from tests.e2e.world import MERGE, Object, World, is_ready, refused
+from tests.e2e.world import MERGE, Object, World, is_ready, refused, uids
 
 DRA = "/apis/resource.k8s.io/v1"
 PODS = "/api/v1"
@@ -248,3 +248,27 @@ def test_scaled_gangs_wait_for_the_base_gangs_nodes_and_not_for_its_readiness(wo
     world.apply(obj)
     world.wait(lambda: len([p for p in world.pods() if p["spec"].get("nodeName")]) == 4, "all pods to have nodes", 40)
     assert not any(is_ready(pod) for pod in world.pods())
+
+
+@pytest.mark.slow
+def test_a_gang_is_taken_back_whole_from_a_node_without_its_device_and_finds_the_others(world: World) -> None:
+    """Devices are left to kube-scheduler: a wrong guess costs a round, and no part of the gang stays behind."""
+    if not hasattr(world.cluster, "processes"):
+        pytest.skip("the embedded cluster allocates claims without devices")
+    world.add_nodes(3)
+    first, *others = sorted(world.nodes)
+    with published.devices(world.cluster, world.namespace, others) as device_class:
+        template(world, device_class, "gpu", world.namespace)
+        clique = world.clique("a", 2)
+        spec = clique["spec"]["podSpec"]
+        spec["resourceClaims"] = [{"name": "gpu", "resourceClaimTemplateName": "gpu"}]
+        spec["containers"][0]["resources"]["claims"] = [{"name": "gpu"}]
+        world.apply(world.set([clique]))
+        world.wait(lambda: any(p["spec"].get("nodeName") for p in world.pods()), "one to be bound beside the device")
+        early = uids(world.pods())
+        assert len([p for p in world.pods() if p["spec"].get("nodeName")]) == 1
+        world.wait_pods(2, 2, 60)
+        assert not early & uids(world.pods()), "none of the half gang is left"
+        assert {p["spec"]["nodeName"] for p in world.pods()} == set(others), f"{first} has no device"
+        world.request("PATCH", world.path("podgangsets", "w"), {"spec": {"replicas": 0}}, MERGE)
+        world.wait(lambda: not claims(world) and not world.pods(), "claims and pods to go", 40)
