@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.controlplane import binaries
 
-START_SECONDS = 60
+START_SECONDS = 180
 STOP_SECONDS = 15
 
 

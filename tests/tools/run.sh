@@ -5,8 +5,9 @@ cd "$(dirname "$0")/../.."
 python=.venv/bin/python
 unit() { $python -m pytest tests --ignore tests/e2e -m "not real" -n 2 -q; }
 # Scenarios mostly wait: two clusters side by side, each with whole files, since some files have a cluster of their own.
+# Two real control planes are too much for two cores.
 embedded() { $python -m pytest tests/e2e -p no:randomly -m embedded -n 2 --dist loadfile -q; }
-real() { $python -m pytest tests -p no:randomly -m real -n 2 --dist loadfile -q; }
+real() { $python -m pytest tests -p no:randomly -m real -q; }
 # The life of a set on the embedded cluster, which is mostly waiting, beside the unit tests, which are not.
 fast() {
   local log code=0
