@@ -10,12 +10,15 @@ from grovekeeper.api import conditions, names, raw
 from grovekeeper.expand import budgets, model, plan
 from grovekeeper.kube import errors, resources
 from grovekeeper.placement import shape
-from grovekeeper.reconciler import children, statuses
+from grovekeeper.reconciler import children
 from grovekeeper.reconciler.context import Context
 from grovekeeper.runtime import clock
 
 _UP_SECONDS = 10.0
 """What has just come up is not protected yet: the writes of a big roll-out come first."""
+_LATEST_SECONDS = 60.0
+"""For so long at most a budget waits until nothing of ours is coming up."""
+_AGAIN_SECONDS = 5.0
 
 
 async def keep(ctx: Context, w: model.Workload, clique: raw.Object, pods: Sequence[raw.Object]) -> float | None:
@@ -37,8 +40,8 @@ async def keep(ctx: Context, w: model.Workload, clique: raw.Object, pods: Sequen
         age = _up_for(pods, clique, now)
         if age is None:
             return left
-        if age < _UP_SECONDS or ctx.coming.count(now) >= statuses.YIELD_FROM:
-            return max(_UP_SECONDS - age, 1.0)
+        if age < _UP_SECONDS or (age < _LATEST_SECONDS and ctx.coming.count(now) > 0):
+            return max(_UP_SECONDS - age, _AGAIN_SECONDS)
     elif known["metadata"]["ownerReferences"][0]["uid"] != metadata["uid"]:
         await _drop(ctx, known)  # of an earlier clique of the same name
         return 1.0
