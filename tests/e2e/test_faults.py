@@ -52,10 +52,8 @@ def test_a_rival_that_takes_the_chosen_room_before_the_binding_is_noticed_at_onc
     member = world.pods("pc-b")[0]
     node = pinned(member)
     path = world.path("pods", member["metadata"]["name"], "/api/v1")
-    assert (
-        refused(lambda: world.request("PATCH", path, {"spec": {"tolerations": [{"operator": "Exists"}]}}, MERGE))[0]
-        == 403
-    )
+    ours = {"metadata": {"labels": {"grove.io/podgang": "another"}}}
+    assert refused(lambda: world.request("PATCH", path, ours, MERGE))[0] == 403, "their gate is theirs, no more"
     container = {"name": "c", "image": "i", "resources": {"requests": {"memory": "80Mi"}}}
     rival = {"metadata": {"name": "rival"}, "spec": {"containers": [container], "nodeName": node}}
     pods = world.path("pods", group="/api/v1")
