@@ -7,7 +7,7 @@ import contextlib
 import threading
 import time
 import urllib.error
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from tests.devices import published
@@ -16,7 +16,7 @@ DOMAINS = "/apis/resource.nvidia.com/v1beta1"
 FINALIZER = "resource.nvidia.com/computeDomain"
 NAME = "computedomains.resource.nvidia.com"
 _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-_GONE_SECONDS = 30
+_PATIENCE_SECONDS = 120
 _STRING = {"type": "string"}
 _TEMPLATE = {"type": "object", "properties": {"name": _STRING}, "required": ["name"]}
 _SPEC = {
@@ -71,24 +71,31 @@ CRD: dict[str, Any] = {
 
 @contextlib.contextmanager
 def installed(cluster: Any) -> Iterator[None]:
-    """Have the CRD for a with block."""
+    """Have the CRD for a with block, in which it is served."""
     cluster.request("POST", _CRDS, CRD)
     try:
+        # A young API server answers 404, then 429 while it sets the storage up.
+        _wait(lambda: _answer(cluster, f"{DOMAINS}/computedomains") == 200, f"{NAME} is not served")
         yield
     finally:
         cluster.request("DELETE", f"{_CRDS}/{NAME}")
-        deadline = time.monotonic() + _GONE_SECONDS
-        while _is_there(cluster):
-            assert time.monotonic() < deadline, f"{NAME} does not go: are there objects with finalizers?"
-            time.sleep(0.2)
+        gone = f"{NAME} does not go: are there objects with finalizers?"
+        _wait(lambda: _answer(cluster, f"{_CRDS}/{NAME}") == 404, gone)
 
 
-def _is_there(cluster: Any) -> bool:
+def _wait(check: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not check():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.2)
+
+
+def _answer(cluster: Any, path: str) -> int:
     try:
-        cluster.request("GET", f"{_CRDS}/{NAME}")
+        cluster.request("GET", path)
     except urllib.error.HTTPError as error:
-        return error.code != 404
-    return True
+        return error.code
+    return 200
 
 
 class Driver:
