@@ -95,7 +95,7 @@ class World:
             for process in running:
                 process.send_signal(signal.SIGSTOP)
             yield
-            time.sleep(0.1)  # until the watch has brought it
+            time.sleep(1)  # until the dispatcher has seen all of it, so that a look waits for all of it
         finally:
             for process in running:
                 process.send_signal(signal.SIGCONT)
