@@ -119,8 +119,12 @@ def _is_node_lost(ctx: Context, pod: raw.Object) -> bool:
     if not name:
         return False
     node = ctx.stores.nodes.get(None, name)
-    ready = conditions.find(((node or {}).get("status") or {}).get("conditions"), "Ready")
-    return node is None or (ready is not None and ready["status"] != "True")
+    return node is None or _is_silent(node)
+
+
+def _is_silent(node: raw.Object) -> bool:
+    ready = conditions.find((node.get("status") or {}).get("conditions"), "Ready")
+    return ready is not None and ready["status"] != "True"
 
 
 async def _write_status(
@@ -129,7 +133,9 @@ async def _write_status(
     count = groups.effective_replicas(obj["spec"].get("replicas", 1), obj["spec"].get("minAvailable") or 0)
     # A minimum that was met while the first status waited has been met all the same.
     met = statuses.unwritten(ctx, obj["metadata"]["uid"], status.MET)
-    lost = {pod["spec"].get("nodeName") for pod in existing if _is_node_lost(ctx, pod)}
+    # A node that the cache lacks is a new one here (`_without_lost`), and its coming wakes nobody.
+    bound = {pod["spec"]["nodeName"] for pod in existing if pod["spec"].get("nodeName")}
+    lost = {name for name in bound if (node := ctx.stores.nodes.get(None, name)) is not None and _is_silent(node)}
     fresh = status.clique(w, obj, existing, ctx.clock.stamp(), met=met, lost=lost)
     fresh["conditions"] = conditions.merged(
         conditions.merged(fresh["conditions"], [], drop=[faults.REPLICA_FAILURE, status.WEBHOOK_MISSING]),
