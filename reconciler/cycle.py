@@ -66,11 +66,11 @@ class Cycle:
         decided = decisions.placement(live)
         key = keys.gang(w.namespace, gang.name)
         avoid = self._releases.avoided(key)
+        if (ends := self._preemption.goes_on(key)) is not None:
+            return ends
         if self._stands(gated, decided, avoid):
             await self._releases.carry_out(gated, decided)
             return None
-        if (ends := self._preemption.goes_on(key)) is not None:
-            return ends
         homes = self._taken.claims.of_pods(gated)
         self._let_go(gated)
         levels = self._writer.levels(w)
@@ -91,11 +91,13 @@ class Cycle:
                 self._turns.keep(key, found, ask, never=answer.never)
                 victims = self._preemption.plan(found, ask)
         if isinstance(answer, request.Reasons):
-            if live is None:
-                await self._writer.persist(found, levels, {})
             if victims is None:
                 self._refusals.note(doubt, answer.summary)
-            return await self._give_way(key, found, answer, victims, gated)
+            # Room that is made is charged before anything is awaited: nobody else may have been promised it.
+            why = await self._give_way(key, found, answer, victims, gated)
+            if live is None:
+                await self._writer.persist(found, levels, {})
+            return why
         self._turns.placed(key)
         self._refusals.note(doubt, decisions.left_out(answer) if not answer.nodes else None)
         if answer.nodes:

@@ -57,28 +57,34 @@ class Preemption:
         return preempt.plan(ask, self.taken.room, candidates(self.ctx)) if self.may_evict(found, ask) else None
 
     async def carry_out(self, key: str, found: view.Found, chosen: preempt.Plan, gated: Sequence[raw.Object]) -> str:
-        """Evict gangs of lower priority, and keep their room for this one; return what goes on."""
+        """Evict gangs of lower priority, and keep their room for this one; return what goes on.
+
+        The room is charged before the first await. Raises kube.errors.KubeError, and nothing is kept then.
+        """
         room, claims = self.taken.room, self.taken.claims
         by_name = {pod["metadata"]["name"]: pod for pod in gated}
         for name, node in chosen.placement.nodes.items():
             room.assume(by_name[name]["metadata"]["uid"], by_name[name]["spec"], node)
         uids = frozenset(uid for victim in chosen.victims for uid in victim.uids)
         self._clearing[key] = Clearing(uids, self.ctx.clock.monotonic() + PATIENCE_SECONDS)
-        await children.together(
-            creation.nominate(self.ctx, by_name[name], node) for name, node in chosen.placement.nodes.items()
-        )
+        claims.given_up |= uids
         listed = ", ".join(victim.name for victim in chosen.victims)
         text = f"{found.gang.name}: {listed} of lower priority make room"
         self.ctx.events.warning(found.w.raw, "GangPreempting", text, self.ctx.clock.stamp())
-        claims.given_up |= uids
-        problem = await evict(self.ctx, chosen.victims, f"{found.w.namespace}/{found.gang.name}")
-        if problem is not None:
-            claims.given_up -= uids
-            self._clearing.pop(key)
-            for pod in gated:
-                room.forget(pod["metadata"]["uid"])
-            return problem
-        return f"room is being made: {listed} of lower priority have to end"
+        done = False
+        try:
+            await children.together(
+                creation.nominate(self.ctx, by_name[name], node) for name, node in chosen.placement.nodes.items()
+            )
+            problem = await evict(self.ctx, chosen.victims, f"{found.w.namespace}/{found.gang.name}")
+            done = problem is None
+        finally:
+            if not done:
+                claims.given_up -= uids
+                self._clearing.pop(key, None)
+                for pod in gated:
+                    room.forget(pod["metadata"]["uid"])
+        return problem or f"room is being made: {listed} of lower priority have to end"
 
     def forget(self, key: str) -> None:
         """Forget a gang that is gone."""

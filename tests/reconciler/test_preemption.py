@@ -1,0 +1,89 @@
+"""Gangs of lower priority make room: what is promised to the gang that comes is promised to nobody else."""
+
+from typing import Any
+
+import pytest
+
+from grovekeeper.api import raw
+from grovekeeper.kube import errors, resources
+from tests.reconciler import placing
+
+
+class Api(placing.Api):
+    """Evicts at once, unless told what to raise, and can run something while an object is being created."""
+
+    while_creating: Any = None
+    refusal: errors.KubeError | None = None
+
+    async def create(self, resource: resources.Resource, obj: raw.Object, *, dry_run: bool = False) -> raw.Object:
+        if self.while_creating is not None and resource is resources.PODGANGS:
+            meanwhile, self.while_creating = self.while_creating, None
+            await meanwhile()
+        return await super().create(resource, obj, dry_run=dry_run)
+
+    async def evict(self, name: str, namespace: str, *, dry_run: bool = False) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        if not dry_run:
+            await self.delete(resources.PODS, name, namespace, grace=0)
+
+
+async def occupied() -> placing.Placing:
+    """One node of two CPUs, of which a gang of low priority has one; gangs `high` and `rival` want two and one."""
+    world = placing.Placing(2)
+    api = Api(world.clock)
+    api.objects, api.changes = world.api.objects, world.api.changes
+    world.api = world.ctx.client = api  # type: ignore[assignment]
+    await world.apply(placing.pair("low", 1))
+    await world.settle()
+    await world.bind()
+    await world.settle()
+    assert world.released("low-0") == {"low-0-a-0": "n0"}
+    for name, cpu in (("high", "2"), ("rival", "1")):
+        obj = placing.pair(name, 1, cpu=cpu)
+        if name == "high":
+            obj["spec"]["template"]["cliques"][0]["spec"]["podSpec"]["priority"] = 10
+        await world.apply(obj)
+    for key in [key for key in world.work.due if not key.startswith("gang:")]:
+        await world.run(key)
+    return world
+
+
+async def arrive(world: placing.Placing) -> None:
+    """Let the pods of all sets exist, without anybody placing them."""
+    for _ in range(10):
+        world.see()
+        for key in [key for key in world.work.due if not key.startswith("gang:") and key != "room"]:
+            await world.run(key)
+
+
+async def test_room_that_is_made_is_not_given_away_while_the_podgang_is_written() -> None:
+    world = await occupied()
+    await arrive(world)
+
+    async def meanwhile() -> None:
+        await world.run("gang:ns/rival-0")
+
+    world.api.while_creating = meanwhile  # type: ignore[attr-defined]
+    await world.run("gang:ns/high-0")
+    assert world.api.while_creating is None, "the rival has had its chance"  # type: ignore[attr-defined]
+    assert world.released("rival-0") == {}
+    await world.settle()
+    assert world.released("high-0") == {"high-0-a-0": "n0"}
+    assert world.released("rival-0") == {}
+
+
+async def test_an_eviction_that_fails_leaves_nothing_kept() -> None:
+    world = await occupied()
+    await arrive(world)
+    world.api.refusal = errors.Unavailable("down")  # type: ignore[attr-defined]
+    with pytest.raises(errors.Unavailable):
+        await world.run("gang:ns/high-0")
+    assert not world.owner.taken.claims.given_up
+    await world.run("gang:ns/rival-0")
+    assert world.released("rival-0") == {"rival-0-a-0": "n0"}
+    world.api.refusal = None  # type: ignore[attr-defined]
+    await world.bind()
+    world.work.put("gang:ns/high-0", 0)  # as the worker does after an error
+    await world.settle()
+    assert world.released("high-0") == {"high-0-a-0": "n0"}
