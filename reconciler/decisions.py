@@ -93,8 +93,8 @@ def competes(pod: raw.Object | None) -> int:
 
 
 def held_priority(pod: raw.Object | None) -> int | None:
-    """Return the priority of a pod of ours that has a node; None for any other."""
-    if pod is None or not pod["spec"].get("nodeName") or not plan.alive(pod):
+    """Return the priority of a pod of ours that has a node, also while it ends; None for any other."""
+    if pod is None or not pod["spec"].get("nodeName") or plan.finished(pod):
         return None
     labels = pod["metadata"].get("labels") or {}
     if labels.get(names.LABEL_MANAGED_BY) != names.MANAGED_BY:

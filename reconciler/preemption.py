@@ -101,7 +101,7 @@ def candidates(ctx: Context) -> list[preempt.Victim]:
         if (metadata.get("labels") or {}).get(names.LABEL_SCHEDULER, names.SCHEDULER_STOCK) != names.SCHEDULER_STOCK:
             continue  # another scheduler placed it, and would place it again
         namespace = metadata["namespace"]
-        pods = [p for p in ctx.stores.pods.by_index("gang", f"{namespace}/{metadata['name']}") if _holds(p)]
+        pods = _holders(ctx.stores.pods.by_index("gang", f"{namespace}/{metadata['name']}"))
         by_gang[namespace, metadata["name"]] = pods
         base = (metadata.get("labels") or {}).get(names.LABEL_BASE_PODGANG)
         if base:
@@ -146,6 +146,9 @@ async def evict(ctx: Context, victims: Iterable[preempt.Victim], why: str) -> st
             ctx.events.warning(live, "GangPreempted", f"evicted for {why}", ctx.clock.stamp())
         for gang in victim.gangs:
             await _forget_places(ctx, namespace, gang)
+    # What ends for a successor is marked before that successor goes: else another one would be given its node.
+    ending = [pod for pod in listed if plan.terminating(pod) and not plan.disrupted(pod)]
+    await children.together(_annotated(ctx, resources.PODS, pod, names.ANNOTATION_PREEMPTED, why) for pod in ending)
     try:
         await children.together(_one(ctx, pod, why, dry_run=False) for pod in listed)
     except errors.Throttled as error:
@@ -195,6 +198,11 @@ async def _annotated(
     return children.observe(ctx, resource, stored)
 
 
-def _holds(pod: raw.Object) -> bool:
-    """Return whether a pod has room that would be free without it: its node, or that of the pod that it succeeds."""
-    return plan.alive(pod) and plan.home(pod) is not None
+def _holders(pods: Sequence[raw.Object]) -> list[raw.Object]:
+    """Return a gang's pods that have room which would be free without them: on a node, or held as a successor's.
+
+    A pod that is ending counts with the successor that is to have its node: only without both is the room free.
+    """
+    living = [pod for pod in pods if plan.alive(pod) and plan.home(pod) is not None]
+    held = {pod["metadata"]["uid"] for pod in living}
+    return living + [b for heir, b in plan.heirs(pods) if plan.terminating(b) and heir["metadata"]["uid"] in held]

@@ -34,7 +34,9 @@ async def drive(ctx: Context, clique: raw.Object, existing: Sequence[raw.Object]
             if live is not None and not _fits(heir, before, live):
                 await children.delete(ctx, resources.PODS, heir)
             continue
-        if not plan.disrupted(before):
+        if plan.disrupted(before):
+            await creation.nominate(ctx, heir, None)  # somebody wants that room
+        else:
             await creation.hold(ctx, heir, plan.home(before))
         if plan.alive(before):
             await children.delete(ctx, resources.PODS, before)

@@ -146,6 +146,19 @@ async def test_an_evicted_pod_leaves_its_room_to_whoever_waits() -> None:
     assert here.released("rival-0") != {}
 
 
+async def test_a_successor_lets_go_of_a_node_from_which_its_predecessor_is_evicted() -> None:
+    here = await contended()
+    await here.apply(newer(pair()))
+    await here.advance(1)
+    (heir,) = [pod for pod in here.ours("demo-0") if plan.home(pod) and plan.gated(pod)]
+    before = next(pod for pod in here.ours("demo-0") if pod["metadata"]["uid"] == plan.predecessor(heir))
+    target = {"status": {"conditions": [{"type": "DisruptionTarget", "status": "True"}]}}
+    await here.api.patch(resources.PODS, before["metadata"]["name"], "ns", target, type="merge", subresource="status")
+    here.work.put("clique:ns/demo-0-a", 0)  # whatever wakes it next
+    await here.settle()
+    assert [plan.home(pod) for pod in here.ours("demo-0") if plan.gated(pod)] == [None]
+
+
 async def test_what_is_scaled_away_leaves_nothing() -> None:
     here = await contended(obj=pair(minimum=1))
     await here.edit(resources.PODCLIQUES, "demo-0-a", {"spec": {"replicas": 1}})
