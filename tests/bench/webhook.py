@@ -88,7 +88,7 @@ def _measure(folder: Path) -> dict[str, list[tuple[float, float]]]:
     result: dict[str, list[tuple[float, float]]] = {"ours": [], "peer": []}
     try:
         for port in ports.values():
-            _wait(port)
+            wait(port)
             _check(port, folder / "body")
         for turn in range(ROUNDS + 1):
             for name, port in ports.items():
@@ -136,7 +136,8 @@ def _free_port() -> int:
         return port
 
 
-def _wait(port: int) -> None:
+def wait(port: int) -> None:
+    """Wait until somebody listens on a port of loopback; raise RuntimeError where nobody does."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         try:

@@ -4,10 +4,13 @@ Looked for in this order: the directory KUBEBUILDER_ASSETS, our cache (by versio
 the cache: about seven minutes on two cores the first time. `python -m tests.controlplane.binaries` builds them all.
 """
 
+import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,7 +83,20 @@ def available() -> bool:
 
 def ensure(name: str) -> Path:
     """Return the binary's path, building it if need be; raise MissingBinaryError."""
-    return find(name) or _build(BINARIES[name])
+    found = find(name)
+    if found is None:
+        with _alone(BINARIES[name]):
+            found = find(name) or _build(BINARIES[name])
+    return found
+
+
+@contextlib.contextmanager
+def _alone(binary: Binary) -> Iterator[None]:
+    """Have only one process of this machine build a binary; the others wait for it."""
+    cache_dir().mkdir(parents=True, exist_ok=True)
+    with (cache_dir() / f".lock-{binary.name}").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _build(binary: Binary) -> Path:
@@ -91,7 +107,6 @@ def _build(binary: Binary) -> Path:
             "install Go 1.26 or newer, or set KUBEBUILDER_ASSETS to a folder that has the binaries"
         )
     print(f"building {binary.name} {binary.version}", file=sys.stderr, flush=True)
-    cache_dir().mkdir(parents=True, exist_ok=True)
     work = cache_dir() / f".build-{binary.name}-{os.getpid()}"
     work.mkdir()
     try:
