@@ -34,7 +34,7 @@ async def reconcile(ctx: Context, key: keys.Key) -> Result:
     existing = ctx.stores.pods.by_index("owner", obj["metadata"]["uid"])
     count = groups.effective_replicas(obj["spec"].get("replicas", 1), obj["spec"].get("minAvailable") or 0)
     existing = await _without_lost(ctx, existing)
-    await succession.drive(ctx, obj, existing)
+    await succession.drive(ctx, w, obj, existing)
     wanted = plan.pods(count, existing, obj["metadata"]["labels"].get(names.LABEL_TEMPLATE_HASH, ""))
     await children.together(children.delete(ctx, resources.PODS, pod) for pod in wanted.delete)
     missing, noted = await _claim(ctx, w, obj, existing, wanted)

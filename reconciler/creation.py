@@ -55,15 +55,16 @@ async def one(ctx: Context, w: model.Workload, obj: raw.Object, birth: plan.Birt
         # The clique went while the request was on its way.
         await children.delete(ctx, resources.PODS, pod, grace=0)
         return pod
-    return pod if birth.succeeds is None else await hold(ctx, pod, plan.home(birth.succeeds))
+    return pod if birth.succeeds is None else await hold(ctx, w, pod, plan.home(birth.succeeds))
 
 
-async def hold(ctx: Context, pod: raw.Object, node: str | None) -> raw.Object:
+async def hold(ctx: Context, w: model.Workload, pod: raw.Object, node: str | None) -> raw.Object:
     """Hold a node for a successor unless the settings want no holds; return the pod as it is now.
 
-    A pod that another scheduler places is not held: the room is not ours to give.
+    Nothing is held for a gang that another scheduler places: the room is not ours to give, and where pods above its
+    minimum go to the stock scheduler, their hold would keep out the minimum for which they wait.
     """
-    if node is None or ctx.settings.reconcile.hold == "never" or not plan.is_for_stock(pod):
+    if node is None or ctx.settings.reconcile.hold == "never" or w.scheduler != names.SCHEDULER_STOCK:
         return pod
     return await nominate(ctx, pod, node)
 

@@ -23,7 +23,7 @@ async def replace(ctx: Context, w: model.Workload, doomed: Sequence[raw.Object])
     await children.together(children.delete(ctx, resources.PODS, pod) for pod in doomed)
 
 
-async def drive(ctx: Context, clique: raw.Object, existing: Sequence[raw.Object]) -> None:
+async def drive(ctx: Context, w: model.Workload, clique: raw.Object, existing: Sequence[raw.Object]) -> None:
     """Carry on what was cut short: a successor that is still right gets its node, and its predecessor goes."""
     for heir, before in plan.heirs(existing):
         if not plan.alive(heir):
@@ -37,7 +37,7 @@ async def drive(ctx: Context, clique: raw.Object, existing: Sequence[raw.Object]
         if plan.disrupted(before):
             await creation.nominate(ctx, heir, None)  # somebody wants that room
         else:
-            await creation.hold(ctx, heir, plan.home(before))
+            await creation.hold(ctx, w, heir, plan.home(before))
         if plan.alive(before):
             await children.delete(ctx, resources.PODS, before)
 
@@ -59,7 +59,7 @@ async def _prepare(ctx: Context, w: model.Workload, pod: raw.Object) -> None:
         return
     known = next((h for h, before in plan.heirs(siblings) if before["metadata"]["uid"] == metadata["uid"]), None)
     if known is not None and cliques.mark_of(known) == cliques.mark_of(clique):
-        await creation.hold(ctx, known, plan.home(pod))
+        await creation.hold(ctx, w, known, plan.home(pod))
         return
     index = plan.pod_index(pod)
     previous = tuple(each["metadata"]["uid"] for each in siblings if plan.pod_index(each) == index)

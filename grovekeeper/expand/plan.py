@@ -65,12 +65,6 @@ def disrupted(pod: raw.Object) -> bool:
     return ours or _is_true(pod, "DisruptionTarget")
 
 
-def is_for_stock(pod: raw.Object) -> bool:
-    """Return whether the stock scheduler binds the pod by itself, as one that we place."""
-    spec = pod["spec"]
-    return spec.get("schedulerName") in (None, "", names.SCHEDULER_STOCK) and not spec.get("schedulingGroup")
-
-
 def predecessor(pod: raw.Object) -> str | None:
     """Return the UID of the pod that this one succeeds; None for a pod that succeeds nobody."""
     found: str | None = (pod["metadata"].get("annotations") or {}).get(names.ANNOTATION_SUCCEEDS)

@@ -68,6 +68,39 @@ async def test_a_clique_at_zero_has_none_until_it_is_up_again() -> None:
     assert FRONT in budgets(here)
 
 
+def writes(here: world.World) -> int:
+    """Calls that have made, changed or removed budgets."""
+    return sum(count for call, count in here.api.calls.items() if call.endswith(" poddisruptionbudgets"))
+
+
+async def test_an_hpa_that_scales_a_clique_up_and_down_costs_no_write_of_its_budget() -> None:
+    here = await up()
+    before, budget = writes(here), here.get(resources.PDBS, FRONT)
+    for count in (5, 3, 4, 1, 6, 2):
+        await here.edit(resources.PODCLIQUES, FRONT, {"spec": {"replicas": count}})
+        await here.settle()
+        await here.finish()
+        await here.start()
+        await here.advance(15)
+        assert len(here.pods(FRONT)) == count
+    assert writes(here) == before
+    assert here.get(resources.PDBS, FRONT) == budget
+
+
+async def test_an_hpa_that_scales_a_group_has_a_budget_come_and_go_with_each_clique_once() -> None:
+    here = await up()
+    for count in (4, 1, 3):
+        before, known = writes(here), set(budgets(here))
+        await here.edit(resources.SCALINGGROUPS, "demo-0-pool", {"spec": {"replicas": count}})
+        await here.settle()
+        await here.finish()
+        await here.start()
+        await here.advance(90)
+        fresh = set(budgets(here))
+        assert fresh == {FRONT, *(f"demo-0-pool-{j}-{name}" for j in range(count) for name in ("lead", "work"))}
+        assert writes(here) - before <= len(fresh ^ known), "each is made once, and removed at most once"
+
+
 async def test_a_set_opts_out_and_in_again() -> None:
     here = await up()
     await annotated(here, "off")

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from grovekeeper.api import names, raw
+from grovekeeper.expand import plan
 from grovekeeper.kube import errors, informer, resources
 from grovekeeper.reconciler import backends, bindings, handed, keys, kinds, pins
 from grovekeeper.runtime import settings
-from tests.reconciler import world
+from tests.reconciler import rollout, world
 from tests.reconciler.placing import Placing, pair
 
 KAI, VOLCANO, UPSTREAM = names.SCHEDULER_KAI, names.SCHEDULER_VOLCANO, names.SCHEDULER_UPSTREAM
@@ -97,6 +98,46 @@ async def test_the_gates_go_after_the_group_exists_and_nothing_is_pinned(schedul
     assert here.gated() == 0
     assert [pins.pinned_to(pod) for pod in here.ours()] == [None, None]
     assert here.group()["metadata"]["ownerReferences"][0]["uid"] == here.gang()["metadata"]["uid"]
+
+
+@pytest.mark.parametrize("strategy", [names.UPDATE_ROLLING_RECREATE, names.UPDATE_COHERENT])
+@pytest.mark.parametrize("scheduler", [KAI, VOLCANO, UPSTREAM])
+async def test_an_update_of_what_we_do_not_place_holds_and_nominates_nothing(scheduler: str, strategy: str) -> None:
+    """Successors come first as ever; where they go is the other scheduler's affair. A neighbour's room is held."""
+    here = Handing()
+    for index in range(2):
+        here.api.node(f"n{index}", 1)
+    stock = pair("stock")
+    theirs = over(pair(count=3, minimum=2), scheduler)
+    for obj in (stock, theirs):
+        obj["spec"]["updateStrategy"] = {"type": strategy}
+        await up(here, obj)
+    await here.bind()
+    await here.bind_all()
+    await here.settle()
+    await here.bind_all("demo-0")
+    await here.advance(40)
+    before = {pod["spec"]["hostname"]: pod["spec"]["nodeName"] for pod in here.ours("stock-0")}
+    held: dict[str, int] = {"demo-0": 0, "stock-0": 0}
+    for obj in (stock, theirs):
+        await here.apply(rollout.changed(obj, "a"))
+    for _ in range(16):
+        await here.advance(1)
+        for name in held:
+            held[name] += sum(bool((pod.get("status") or {}).get("nominatedNodeName")) for pod in here.ours(name))
+        assert all(claim.gang != "ns/demo-0" for claim in here.owner.taken.claims._claims.values())
+        await here.finish()
+        await here.settle()
+        await here.bind()
+        await here.bind_all("demo-0")
+    for name in held:
+        assert {pod["spec"]["containers"][0]["image"] for pod in here.ours(name)} == {"model:2"}
+    assert any(plan.predecessor(pod) for pod in here.ours("demo-0")), "the successor comes first"
+    assert held["demo-0"] == 0
+    assert held["stock-0"] > 0
+    assert {pod["spec"]["hostname"]: pod["spec"]["nodeName"] for pod in here.ours("stock-0")} == before
+    assert names.ANNOTATION_RESERVED not in (here.gang()["metadata"].get("annotations") or {})
+    assert [pins.pinned_to(pod) for pod in here.ours("demo-0")] == [None] * 3
 
 
 async def test_an_incomplete_gang_is_not_handed_over() -> None:
