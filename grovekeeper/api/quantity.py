@@ -40,8 +40,14 @@ def milli(text: str | float) -> int:
 
 
 def amount(resource: str, text: str | float) -> int:
-    """Return the integer that placement counts in: milli for cpu, base units for everything else."""
-    return milli(text) if resource == "cpu" else value(text)
+    """Return the integer that placement counts in: milli for cpu, base units for everything else.
+
+    Raises ValueError, with the resource's name, for what is not a quantity.
+    """
+    try:
+        return milli(text) if resource == "cpu" else value(text)
+    except ValueError as error:
+        raise ValueError(f"{resource}: {error}") from None
 
 
 def _ceil(number: Fraction) -> int:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from grovekeeper.api import kubeyaml, openapi, raw, structural
 from grovekeeper.kube import credentials, errors, http, resources
-from grovekeeper.placement import levels, snapshot
+from grovekeeper.placement import levels, shape, snapshot
 from grovekeeper.reconciler import asks
 
 
 class CapacityError(Exception):
-    """Nodes or pods cannot be read; the text says which file and what to do."""
+    """Nodes or pods cannot be read; the text says which file or option and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,49 @@ class Capacity:
                     raise CapacityError(_odd(kind, obj)) from error
         return result
 
+    def notes(self) -> list[str]:
+        """Return what is counted as nothing, since it is no quantity: a what-if must not pass over it in silence."""
+        offers = (("Node", node, shape.allocatable, "it offers nothing here") for node in self.nodes)
+        asks_ = (("Pod", pod, _requests, "it counts as a pod that asks for nothing") for pod in self.pods)
+        found = []
+        for kind, obj, read, means in (*offers, *asks_):
+            try:
+                read(obj)
+            except ValueError as error:
+                found.append(f"{kind} {obj['metadata']['name']}: {error}; {means}")
+        return found
+
     def levels_of(self, name: str | None) -> dict[str, str]:
         """Return the levels of a binding; of the labels that are found where there is no such binding."""
         return self.bindings.get(name or "") or levels.detected(self.nodes)
+
+
+def offered(node: raw.Object) -> shape.Requests:
+    """Return what a node offers, as the snapshot counts it: nothing where a quantity is none."""
+    try:
+        return shape.allocatable(node)
+    except ValueError:
+        return {}
+
+
+def asked(pod: raw.Object) -> shape.Requests:
+    """Return what a pod asks for, as the snapshot counts it: nothing where a quantity is none."""
+    try:
+        return _requests(pod)
+    except ValueError:
+        return {}
+
+
+def _requests(pod: raw.Object) -> shape.Requests:
+    return shape.requests(pod["spec"])
+
+
+def check_sources(nodes: Path | None, pods: Path | None, kubeconfig: Path | None) -> None:
+    """Raise CapacityError for options of which one would do nothing."""
+    if nodes and kubeconfig:
+        raise CapacityError("--nodes and --kubeconfig name two clusters: give one of them")
+    if pods and not nodes:
+        raise CapacityError("--pods needs --nodes: give both, or neither to ask the cluster")
 
 
 def from_files(nodes: Path, pods: Path | None) -> Capacity:
@@ -99,14 +139,21 @@ def _items(path: Path, kind: str) -> list[raw.Object]:
     try:
         text = path.read_text(encoding="utf-8")
         documents = [json.loads(text)] if text.lstrip()[:1] == "{" else _documents(text)
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        why = " ".join(str(error).split())
+    except (OSError, ValueError) as error:
+        why = _why(error)
         raise CapacityError(
             f"{path}: cannot be read ({why}): write it with `kubectl get {kind.lower()}s -o json`"
         ) from error
     listed = [each.get("items", [each]) if isinstance(each, dict) else [each] for each in documents]
     found = [item for items in listed for item in (items if isinstance(items, list) else [items])]
     return [item for item in found if _is_one(item, kind, path)]
+
+
+def _why(error: OSError | ValueError) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "not UTF-8 text"
+    strerror: str | None = getattr(error, "strerror", None)
+    return strerror.lower() if strerror else " ".join(str(error).split())
 
 
 def _is_one(item: raw.Json, kind: str, path: Path) -> bool:

@@ -54,7 +54,12 @@ def command(paths: tuple[str, ...], kind: str, write: bool) -> None:
         sys.exit(2)
     if any(result.faults for _, result in done):
         sys.exit(1)
-    _put(done, write=write)
+    try:
+        _put(done, write=write)
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        click.echo(f"{error.filename}: cannot be written ({why}): check the file's rights, and ask again", err=True)
+        sys.exit(2)
 
 
 def _read(paths: Iterable[str], target: names.Dialect, loaded: manifests.Loaded) -> Iterator[tuple[str, Converted]]:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.tree import Tree
 
 from grovekeeper.api import raw
-from grovekeeper.cli import capacity, residents, sets
+from grovekeeper.cli import capacity, check, residents, sets
 from grovekeeper.kube import errors
 from grovekeeper.placement import compact
 
@@ -45,7 +45,12 @@ def command(
         click.echo("grovekeeper defrag: nothing is moved by this command: ask with --dry-run", err=True)
         sys.exit(2)
     try:
+        capacity.check_sources(nodes, pods, kubeconfig)
+        if paths and nodes is None:
+            raise capacity.CapacityError("FILE... needs --nodes and --pods: a cluster's own sets are read from it")
         room, objects = _read(paths, nodes, pods, kubeconfig)
+        for note in room.notes():
+            click.echo(check.printable(f"note: {note}"), err=True)
         found = compact.plan(residents.residents(objects, room), room.room(), _level(room, level), most=at_most)
     except (capacity.CapacityError, errors.KubeError) as error:
         click.echo(f"grovekeeper defrag: {error}", err=True)

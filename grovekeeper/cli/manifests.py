@@ -93,9 +93,10 @@ def contents(text: str, loaded: Loaded) -> Iterator[tuple[str, str]]:
     if text == "-":
         yield from _decoded("<stdin>", sys.stdin.buffer.read(), loaded)
         return
-    if not path.exists():
+    if not text or not path.exists():
+        # An empty text is a variable of a shell script that is not set, not the folder that one is in.
         why = "a symbolic link that leads nowhere" if path.is_symlink() else "no such file or folder"
-        loaded.troubles.append(Trouble(text, 0, 0, f"{why}: check the path"))
+        loaded.troubles.append(Trouble(text or '""', 0, 0, f"{why}: check the path"))
         return
     for file in _files(path, loaded) if path.is_dir() else [path]:
         try:

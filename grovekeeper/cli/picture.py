@@ -81,6 +81,11 @@ def svg(room: capacity.Capacity, gangs: Iterable[Placed]) -> str:
     )
 
 
+def html(drawing: str) -> str:
+    """Return the drawing as a page of its own."""
+    return f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>Cluster</title>\n{drawing}</html>\n'
+
+
 def _tree(room: capacity.Capacity) -> _Box:
     """Return the cluster's domains, broadest first, but for levels that tell nothing: one domain, or single nodes."""
     known = room.levels_of(next(iter(room.bindings), None)) or levels.detected(room.nodes)
@@ -216,7 +221,7 @@ def _held(room: capacity.Capacity, gangs: Iterable[Placed]) -> tuple[dict[str, d
     """Return by node the share of its scarcest resource that each gang asks for ("" for pods of nobody), and pods by
     gang. Pods that every node has are left out.
     """
-    offered = {node["metadata"]["name"]: shape.allocatable(node) for node in room.nodes}
+    offered = {node["metadata"]["name"]: capacity.offered(node) for node in room.nodes}
     sums: dict[str, dict[str, shape.Requests]] = {}
     counts: dict[str, int] = {}
     for gang, node, asked in (*_there(room), *((each.gang, *pod) for each in gangs for pod in each.pods)):
@@ -242,4 +247,4 @@ def _there(room: capacity.Capacity) -> Iterator[tuple[str, str, shape.Requests]]
         owners = pod["metadata"].get("ownerReferences") or ()
         over = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
         if node and not over and not any(owner.get("kind") in ("DaemonSet", "Node") for owner in owners):
-            yield (pod["metadata"].get("labels") or {}).get(names.LABEL_PODGANG, ""), node, shape.requests(pod["spec"])
+            yield (pod["metadata"].get("labels") or {}).get(names.LABEL_PODGANG, ""), node, capacity.asked(pod)

@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from grovekeeper.cli import capacity, picture, sets, trial
+from grovekeeper.cli import capacity, check, picture, sets, trial
 from grovekeeper.kube import errors
 
 
@@ -18,7 +18,9 @@ from grovekeeper.kube import errors
 @click.option("--nodes", type=click.Path(path_type=Path), help="Nodes as `kubectl get nodes -o json` writes them.")
 @click.option("--pods", type=click.Path(path_type=Path), help="Pods that are there already, with --nodes.")
 @click.option("--kubeconfig", type=click.Path(path_type=Path), help="Ask for the room of this cluster instead.")
-@click.option("--picture", "drawing", type=click.Path(path_type=Path), help="Write an SVG of the nodes with all gangs.")
+@click.option(
+    "--picture", "drawing", type=click.Path(path_type=Path), help="Draw the nodes with all gangs: x.svg, x.html."
+)
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def command(
     paths: tuple[str, ...],
@@ -33,6 +35,8 @@ def command(
     Exit code 0: everything fits, 1: something does not, 2: something cannot be read.
     """
     try:
+        capacity.check_sources(nodes, pods, kubeconfig)
+        _check_ending(drawing)
         room = capacity.from_files(nodes, pods) if nodes else asyncio.run(capacity.from_cluster(kubeconfig))
     except (capacity.CapacityError, errors.KubeError) as error:
         click.echo(f"grovekeeper place: {error}", err=True)
@@ -41,9 +45,12 @@ def command(
     room.bindings.update(given)
     try:
         space = room.room()
+        for note in room.notes():
+            click.echo(check.printable(f"note: {note}"), err=True)
         answers = [answer for obj in objects for answer in trial.placed(obj, room, space)]
         if drawing is not None:
-            drawing.write_text(picture.svg(room, _drawn(answers)), encoding="utf-8")
+            text = picture.svg(room, _drawn(answers))
+            drawing.write_text(text if drawing.suffix.lower() == ".svg" else picture.html(text), encoding="utf-8")
     except capacity.CapacityError as error:
         click.echo(f"grovekeeper place: {error}", err=True)
         sys.exit(2)
@@ -52,6 +59,16 @@ def command(
         sys.exit(2)
     click.echo(_as_json(answers)) if output == "json" else Console().print(_as_table(answers))
     sys.exit(1 if any(answer.reason for answer in answers) else 0)
+
+
+_ENDINGS = (".svg", ".html")
+
+
+def _check_ending(drawing: Path | None) -> None:
+    """Raise CapacityError for a file name that would promise another format than the picture has."""
+    if drawing is not None and drawing.suffix.lower() not in _ENDINGS:
+        ending = f"{drawing.suffix} cannot be written" if drawing.suffix else "the name has no ending"
+        raise capacity.CapacityError(f"--picture {drawing}: {ending}: end the name in {' or '.join(_ENDINGS)}")
 
 
 def _drawn(answers: list[trial.Answer]) -> list[picture.Placed]:

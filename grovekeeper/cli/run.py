@@ -1,6 +1,7 @@
 """`grovekeeper run`: one component in the foreground."""
 
 import asyncio
+import errno
 import sys
 from pathlib import Path
 
@@ -22,7 +23,10 @@ def command(component: str, config: Path | None, kubeconfig: Path | None, queues
         logs.setup(component, loaded.log_level, loaded.log_format)
         _start(component, loaded, kubeconfig, [name.strip() for name in queues.split(",")])
     except (settings.SettingsError, errors.KubeError, OSError) as error:
-        click.echo(f"grovekeeper {component}: {error}", err=True)
+        why = str(error)
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            why = f"{error.strerror}: stop what listens there, or set webhook.port or metrics_port"
+        click.echo(f"grovekeeper {component}: {why}", err=True)
         sys.exit(2)
 
 
@@ -32,7 +36,12 @@ def _start(component: str, loaded: settings.Settings, kubeconfig: Path | None, q
     if component == "worker":
         from grovekeeper.kube import credentials
         from grovekeeper.reconciler import main as reconciler
+        from grovekeeper.reconciler import worker
 
+        unknown = sorted({*queues} - {worker.RECONCILE, worker.PLACE})
+        if unknown:
+            known = f"{worker.RECONCILE} and {worker.PLACE}"
+            raise settings.SettingsError(f'--queues: there is no queue "{unknown[0]}": there are {known}')
         # Said before anybody waits for Redis.
         asyncio.run(credentials.load(kubeconfig))
         asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.tree import Tree
 
 from grovekeeper.api import conditions, names, raw
+from grovekeeper.api.validate import syntax
 from grovekeeper.expand import plan
 from grovekeeper.kube import credentials, errors, resources
 from grovekeeper.kube.http import HttpClient
@@ -45,6 +46,10 @@ async def _tree(name: str, namespace: str, kubeconfig: Path | None) -> Tree:
 
 async def find_set(client: HttpClient, name: str, namespace: str) -> raw.Object:
     """Return a PodGangSet or PodCliqueSet by its name; raise NotFound."""
+    # A slash or a blank would lead to another path of the API server, and its answer to a wrong next step.
+    if not syntax.is_subdomain(name) or not syntax.is_label(namespace):
+        wrong = f"name {name}" if not syntax.is_subdomain(name) else f"namespace {namespace}"
+        raise errors.NotFound(f"there is no {wrong}: it must be a-z, 0-9 and '-': give the set's name alone, and -n")
     unknown: list[errors.NotServed] = []
     for resource in _SETS:
         try:

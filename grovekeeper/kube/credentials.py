@@ -53,12 +53,13 @@ async def load(kubeconfig: Path | None = None) -> Credentials:
             _check_exists(kubeconfig)
             path = str(kubeconfig) if kubeconfig else None
             await settings.load_kube_config(config_file=path, client_configuration=configuration)
+        return Configured(configuration)
     except (config.ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, AttributeError) as error:
         # TypeError and AttributeError: the package reads whatever YAML it finds as if it were a kubeconfig.
         where = kubeconfig or "KUBECONFIG or ~/.kube/config"
-        why = " ".join(str(error).split())
+        odd = isinstance(error, TypeError | AttributeError | UnicodeDecodeError)
+        why = "it is not a kubeconfig" if odd else " ".join(str(error).split())
         raise errors.Unauthorized(f"no cluster: {where} cannot be used ({why}); give one with --kubeconfig") from error
-    return Configured(configuration)
 
 
 def _check_exists(kubeconfig: Path | None) -> None:
