@@ -122,11 +122,11 @@ def _metadata_faults(metadata: raw.Json, kind: crds.Kind) -> Iterator[errors.Fie
         return
     given = metadata or {}
     name = given.get("name")
-    if not name:
+    if name is None or name == "":
         yield errors.FieldError("metadata.name", "Required", "give the object a name")
     for field in ("name", "namespace"):
         value = given.get(field)
-        if value and not isinstance(value, str):
+        if not isinstance(value, str | None):
             text = f"must be a text, found {structural.word(value)}: put it in quotation marks"
             yield errors.FieldError(f"metadata.{field}", "Invalid", text, value)
     for field in ("labels", "annotations"):
