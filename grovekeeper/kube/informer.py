@@ -18,6 +18,7 @@ _LOG = logging.getLogger(__name__)
 
 Key = tuple[str, str]
 Index = Callable[[raw.Object], Iterable[str]]
+Change = tuple[raw.Object | None, raw.Object | None]
 Handler = Callable[[raw.Object | None, raw.Object | None], None]
 """Called with the old and the new object: (None, new) added, (old, new) changed, (old, None) deleted."""
 
@@ -82,27 +83,42 @@ class Store:
         """Forget an object that is gone; later news of the same uid are ignored. Return what was known."""
         key = _key(obj)
         known = self._objects.get(key)
-        self._buried[key] = (obj["metadata"].get("uid", ""), version_of(obj))
-        if len(self._buried) > 20_000:
-            self._buried.pop(next(iter(self._buried)))
+        self._bury(key, obj["metadata"].get("uid", ""), version_of(obj))
         if known is not None and known["metadata"].get("uid") == obj["metadata"].get("uid"):
             self._put(key, known, None)
             return known
         return None
 
-    def replace(self, objects: Iterable[raw.Object], version: int) -> list[tuple[raw.Object | None, raw.Object | None]]:
+    def follow(self, obj: raw.Object, *, gone: bool = False) -> list[Change]:
+        """Take in an event of the watch and return what handlers are to hear of it.
+
+        A writer of this process may have stored this version before, or a newer one: handlers hear of it here, and
+        never of an older one than the cache has. They keep what they know by uid, so they hear of an end also where
+        the cache has a namesake already.
+        """
+        if gone:
+            return [(self.observe_deleted(obj) or obj, None)]
+        known = self.observe(obj)
+        return _apart(known, known if known is not None and version_of(known) > version_of(obj) else obj)
+
+    def replace(self, objects: Iterable[raw.Object], version: int) -> list[Change]:
         """Take a whole list as the truth and return the changes."""
-        changes: list[tuple[raw.Object | None, raw.Object | None]] = []
+        changes: list[Change] = []
         fresh = {_key(obj): obj for obj in objects}
         for key, known in list(self._objects.items()):
             if key not in fresh and version_of(known) <= version:
                 self._put(key, known, None)
+                # The answer to a write of before may still be on its way.
+                self._bury(key, known["metadata"].get("uid", ""), version)
                 changes.append((known, None))
         for key, obj in fresh.items():
             before = self._objects.get(key)
             if before is None or version_of(before) < version_of(obj):
+                self._buried.pop(key, None)
                 self._put(key, before, obj)
-                changes.append((before, obj))
+                changes += _apart(before, obj)
+            elif version_of(before) == version_of(obj) > self.version:
+                changes.append((before, obj))  # a writer has stored it, and the watch ended before it told anybody
         self.advance(version)
         return changes
 
@@ -116,6 +132,11 @@ class Store:
         for future in ready:
             if not future.done():
                 future.set_result(None)
+
+    def _bury(self, key: Key, uid: str, version: int) -> None:
+        self._buried[key] = uid, version
+        if len(self._buried) > 20_000:
+            self._buried.pop(next(iter(self._buried)))
 
     async def reached(self, version: int, timeout: float) -> bool:  # noqa: ASYNC109 - a bounded wait is the contract
         """Wait until the watch has reached a version; return whether it did in time."""
@@ -246,19 +267,19 @@ class Informer:
             async for event in events:
                 obj = event.object
                 obj["metadata"].pop("managedFields", None)
-                if event.type == "DELETED":
-                    known = self.store.observe_deleted(obj)
-                    if known is not None:
-                        self._tell(known, None)
-                elif event.type != "BOOKMARK":
-                    known = self.store.observe(obj)
-                    # A writer of this process may have stored this version before; the handlers hear of it here.
-                    self._tell(known, obj)
+                if event.type != "BOOKMARK":
+                    for old, new in self.store.follow(obj, gone=event.type == "DELETED"):
+                        self._tell(old, new)
                 self.store.advance(version_of(obj))
 
     def _tell(self, old: raw.Object | None, new: raw.Object | None) -> None:
+        """Tell all handlers; one that fails at one object hears of the others all the same: nobody tells it again."""
         for handler in self._handlers:
-            handler(old, new)
+            try:
+                handler(old, new)
+            except Exception:
+                name = (new or old or {})["metadata"].get("name")
+                _LOG.exception("a change of %s %s was not taken in", self.resource.plural, name)
 
 
 class Informers:
@@ -289,6 +310,13 @@ class Informers:
             if not informer.synced.is_set():
                 result[f"cache/{informer.resource.plural}"] = informer.error or "the first list has not arrived yet"
         return result
+
+
+def _apart(old: raw.Object | None, new: raw.Object) -> list[Change]:
+    """Return a change; two where a namesake has come while nobody was watching: the end of one, and a beginning."""
+    if old is None or old["metadata"].get("uid") == new["metadata"].get("uid"):
+        return [(old, new)]
+    return [(old, None), (None, new)]
 
 
 def _key(obj: raw.Object) -> Key:

@@ -1,7 +1,7 @@
-"""Optional kinds: an empty cache that holds nothing up, until discovery shows the kind."""
+"""Optional kinds: an empty cache that holds nothing up, until discovery shows the kind. What handlers are told."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -82,3 +82,120 @@ async def test_discovery_knows_nothing_until_it_has_an_answer() -> None:
     server.served = True
     await until(lambda: found.has(DOMAINS) is True)
     job.cancel()
+
+
+PODS = resources.PODS
+
+
+def pod(uid: str, version: int, name: str = "p") -> raw.Object:
+    return {"metadata": {"name": name, "namespace": "ns", "uid": uid, "resourceVersion": str(version)}}
+
+
+class Script:
+    """A server whose lists and watches are written down: each watch ends in trouble, so that a list follows."""
+
+    def __init__(self, *rounds: tuple[list[raw.Object], list[tuple[str, raw.Object]]]) -> None:
+        self.rounds = list(rounds)
+        self.version = 0
+        self.before: dict[int, Callable[[], object]] = {}
+        """Something to run before the event of this resourceVersion."""
+
+    async def list(self, resource: resources.Resource, *, labels: str, fields: str) -> client.Page:
+        if not self.rounds:
+            await asyncio.Event().wait()
+        self.version += 100
+        return client.Page(self.rounds[0][0], str(self.version))
+
+    async def watch(
+        self, resource: resources.Resource, *, resource_version: str, labels: str, fields: str
+    ) -> AsyncIterator[client.WatchEvent]:
+        for type_, obj in self.rounds.pop(0)[1]:
+            self.before.get(int(obj["metadata"]["resourceVersion"]), lambda: None)()
+            yield client.WatchEvent(type_, obj)
+        raise errors.Gone("list again")
+
+
+Told = list[tuple[str | None, str | None]]
+
+
+async def told_of(server: Script, prepare: Callable[[informer.Informer], None] = lambda each: None) -> Told:
+    """What a handler was told: uid and version, before and after."""
+    found: Told = []
+
+    def mark(obj: raw.Object | None) -> str | None:
+        return None if obj is None else f"{obj['metadata']['uid']}@{obj['metadata']['resourceVersion']}"
+
+    each = informer.Informer(server, PODS, on_event=lambda old, new: found.append((mark(old), mark(new))))  # type: ignore[arg-type]
+    prepare(each)
+    job = asyncio.create_task(each.run())
+    await until(lambda: not server.rounds)
+    job.cancel()
+    return found
+
+
+async def test_a_namesake_that_came_while_nobody_watched_is_an_end_and_a_beginning() -> None:
+    told = await told_of(Script(([pod("a", 5)], []), ([pod("b", 150)], [])))
+    assert told == [(None, "a@5"), ("a@5", None), (None, "b@150")]
+
+
+async def test_the_end_of_a_pod_is_told_also_where_a_writer_has_stored_its_namesake() -> None:
+    server = Script(([pod("a", 5)], [("DELETED", pod("a", 110)), ("ADDED", pod("b", 111))]))
+
+    def prepare(each: informer.Informer) -> None:
+        server.before[110] = lambda: each.store.observe(pod("b", 111))
+
+    assert await told_of(server, prepare) == [(None, "a@5"), ("a@110", None), ("b@111", "b@111")]
+
+
+async def test_handlers_are_told_of_nothing_older_than_the_cache_has() -> None:
+    server = Script(([pod("a", 5)], [("MODIFIED", pod("a", 110)), ("MODIFIED", pod("a", 120))]))
+
+    def prepare(each: informer.Informer) -> None:
+        server.before[110] = lambda: each.store.observe(pod("a", 120))
+
+    assert await told_of(server, prepare) == [(None, "a@5"), ("a@120", "a@120"), ("a@120", "a@120")]
+
+
+async def test_what_a_writer_has_stored_is_told_of_also_where_the_watch_ends_before_it() -> None:
+    server = Script(([pod("a", 5)], [("MODIFIED", pod("a", 110))]), ([pod("a", 120)], []))
+
+    def prepare(each: informer.Informer) -> None:
+        server.before[110] = lambda: each.store.observe(pod("a", 120))
+
+    told = await told_of(server, prepare)
+    assert told == [(None, "a@5"), ("a@120", "a@120"), ("a@120", "a@120")]
+
+
+async def test_a_handler_that_fails_at_one_object_hears_of_the_others() -> None:
+    heard: list[str] = []
+
+    def handler(old: raw.Object | None, new: raw.Object | None) -> None:
+        name = (new or old or {})["metadata"]["name"]
+        if name == "bad":
+            raise ValueError(name)
+        heard.append(name)
+
+    await told_of(
+        Script(([pod("a", 5, "bad"), pod("b", 6, "good")], [("ADDED", pod("c", 110, "bad"))])),
+        lambda each: each.add_handler(handler),
+    )
+    assert heard == ["good"]
+
+
+def test_an_answer_that_comes_after_a_list_without_its_object_revives_nothing() -> None:
+    store = informer.Store()
+    store.observe(pod("a", 5))
+    store.replace([], 9)
+    store.observe(pod("a", 7))
+    assert store.all() == []
+    store.observe(pod("b", 11))
+    assert store.get("ns", "p") == pod("b", 11)
+
+
+def test_a_kind_that_went_and_came_back_is_followed_again() -> None:
+    store = informer.Store()
+    store.observe(pod("a", 5))
+    store.replace([], 5)
+    store.replace([pod("a", 5)], 9)
+    store.observe(pod("a", 10))
+    assert store.all() == [pod("a", 10)]

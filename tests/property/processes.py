@@ -54,10 +54,8 @@ class Feed:
         while not self.held and self._position < len(self._log):
             version, old, new = self._log[self._position]
             self._position += 1
-            if new is not None:
-                self._tell(self.store.observe(new), new)
-            elif old is not None and (known := self.store.observe_deleted(old)) is not None:
-                self._tell(known, None)
+            for change in self.store.follow(new or old or {}, gone=new is None):
+                self._tell(*change)
             self.store.advance(version)
 
     def _tell(self, old: raw.Object | None, new: raw.Object | None) -> None:
