@@ -90,6 +90,25 @@ async def delete_unchanged(ctx: Context, resource: Resource, obj: raw.Object) ->
     )
 
 
+async def reread(ctx: Context, resource: Resource, obj: raw.Object) -> raw.Object | None:
+    """Return exactly this object as the server has it now; None where it is gone. The cache knows it then, too."""
+    metadata = obj["metadata"]
+    try:
+        observe(ctx, resource, await ctx.client.get(resource, metadata["name"], metadata.get("namespace")))
+    except errors.NotFound:
+        return None
+    # From the cache, which may have heard more by the time of the answer.
+    live = ctx.stores.of(resource).get(metadata.get("namespace"), metadata["name"])
+    return live if live is not None and live["metadata"]["uid"] == metadata["uid"] else None
+
+
+def changed(resource: Resource, before: raw.Object, now: raw.Object, refusal: errors.KubeError) -> errors.KubeError:
+    """Return what to raise where a write was refused: Conflict (try again) where the object has changed since."""
+    if before["metadata"]["resourceVersion"] == now["metadata"]["resourceVersion"]:
+        return refusal
+    return errors.Conflict(f"{resource.kind} {now['metadata']['name']} has changed since it was read: looking again")
+
+
 async def together(jobs: Iterable[Awaitable[object]]) -> None:
     """Run jobs side by side, at most 32 at a time; the first error is raised after all have ended."""
     limit = asyncio.Semaphore(_PARALLEL)

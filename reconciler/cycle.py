@@ -9,7 +9,6 @@ from time import perf_counter
 
 from grovekeeper.api import raw
 from grovekeeper.expand import plan
-from grovekeeper.kube import errors
 from grovekeeper.placement import place, preempt, request, shape
 from grovekeeper.reconciler import (
     asks,
@@ -138,10 +137,11 @@ class Cycle:
             self._taken.room.assume(pod["metadata"]["uid"], pod["spec"], answer.nodes[pod["metadata"]["name"]])
         try:
             await self._writer.persist(found, levels, answer.nodes, answer.score)
-        except errors.KubeError:
+        except BaseException:  # also where the PodGang's name is somebody else's: nothing is decided
             for pod in chosen:
                 self._taken.room.forget(pod["metadata"]["uid"])
-                self._taken.room.upsert_pod(pod, firm=decisions.succeeds(pod))
+                if self._releases.is_there(pod):
+                    self._taken.room.upsert_pod(pod, firm=decisions.succeeds(pod))
             raise
         for pod in chosen:
             self._taken.claims.release(reservations.mark_of(pod))

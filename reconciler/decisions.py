@@ -103,9 +103,14 @@ def held_priority(pod: raw.Object | None) -> int | None:
     return priority
 
 
+def released(pods: Pods) -> list[raw.Object]:
+    """Return the living pods without our gate."""
+    return [pod for group in pods.values() for pod in group if plan.alive(pod) and not plan.gated(pod)]
+
+
 def loose(pods: Pods) -> list[raw.Object]:
     """Return the pods that were released and have no node yet."""
-    return [pod for pod in _released(pods) if not pod["spec"].get("nodeName")]
+    return [pod for pod in released(pods) if not pod["spec"].get("nodeName")]
 
 
 def doomed(pods: Pods, *, was_whole: bool) -> list[raw.Object]:
@@ -114,7 +119,7 @@ def doomed(pods: Pods, *, was_whole: bool) -> list[raw.Object]:
     A gang that was never whole is unwound whole, so that a part of it does not sit on nodes; of one that was, only the
     pods that found no room are replaced, and those that run go on.
     """
-    return loose(pods) if was_whole else _released(pods)
+    return loose(pods) if was_whole else released(pods)
 
 
 def refused_nodes(pods: Iterable[raw.Object]) -> set[str]:
@@ -141,10 +146,6 @@ def raced(loose: Iterable[raw.Object], has_room: Callable[[raw.Object, str], boo
         if node is not None and not clearing and refused_nodes([pod]) and not has_room(pod["spec"], node):
             found.append(pod)
     return found
-
-
-def _released(pods: Pods) -> list[raw.Object]:
-    return [pod for group in pods.values() for pod in group if plan.alive(pod) and not plan.gated(pod)]
 
 
 def _annotated(live: raw.Object | None, key: str) -> dict[str, str]:

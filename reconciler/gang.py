@@ -5,6 +5,7 @@ here is the order of these steps, and what an owner begins with.
 """
 
 import logging
+from dataclasses import replace
 
 from grovekeeper.api import names, raw
 from grovekeeper.expand import gangs, plan
@@ -12,6 +13,7 @@ from grovekeeper.kube import errors, resources
 from grovekeeper.reconciler import (
     children,
     cycle,
+    faults,
     gangstatus,
     handover,
     keys,
@@ -102,6 +104,9 @@ class Owner:
             except errors.KubeError as error:
                 _LOG.warning("%s", error, extra={"key": key})
                 again = 1.0
+            except Exception:
+                _LOG.exception("a look at a gang that waits failed by a fault of ours", extra={"key": key})
+                again = _RETRY_SECONDS
             if again is not None:
                 await self.ctx.enqueue(key, delay=again)
 
@@ -110,8 +115,14 @@ class Owner:
         if key in self._busy:
             return Result(_BUSY_SECONDS)
         self._busy.add(key)
+        where = f"{names.PODGANG} {found.gang.name}"
         try:
-            return await self._step(key, found)
+            self.writer.check_name(found)
+            result = await self._step(key, found)
+            await faults.clear(self.ctx, found.w.raw, where)
+            return result
+        except children.Collision as error:
+            return await faults.put(self.ctx, found.w.raw, where, error)
         finally:
             self._busy.discard(key)
 
@@ -133,6 +144,8 @@ class Owner:
         if gated and not missing and self.cached.base_is_placed(found):
             first = self.turns.minimum_first(key, found)
             why_not = await self._cycle.place(found, gated, minimum_only=first is not None)
+            # That took its time: what has been bound meanwhile is not taken back below.
+            found = replace(found, pods=self.cached.pods(found.w.namespace, found.gang.name))
             if first is not None and why_not is None:
                 why_not, soon = first, _TURN_SECONDS
         self.turns.note(key, why_not)

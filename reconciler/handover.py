@@ -137,8 +137,11 @@ async def _ungate(ctx: Context, pod: raw.Object) -> None:
             resources.PODS, metadata["name"], metadata["namespace"], pins.ungating(fresh), type="json"
         )
     except (errors.NotFound, errors.Conflict, errors.Invalid) as error:
-        # The pod was deleted or changed since it was read; the next event brings the gang back here.
         _LOG.info("pod %s/%s was not released: %s", metadata["namespace"], metadata["name"], error)
+        live = await children.reread(ctx, resources.PODS, fresh)
+        if live is not None and plan.alive(live) and plan.gated(live):
+            # What changed (a gate of somebody else's went) may wake nobody.
+            raise children.changed(resources.PODS, fresh, live, error) from error
         return
     children.observe(ctx, resources.PODS, stored)
 

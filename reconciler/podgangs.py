@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from grovekeeper.api import conditions, names, raw
-from grovekeeper.expand import gangs, model, plan
+from grovekeeper.expand import gangs, labels, model, plan
 from grovekeeper.kube import resources
 from grovekeeper.reconciler import asks, children, decisions, gangstatus, statuses, termination, view
 from grovekeeper.reconciler.context import Context
@@ -21,6 +21,13 @@ class Writer:
     ctx: Context
     _phases: dict[str, tuple[str, float]] = field(default_factory=dict)
     """UID of a PodGang without a status yet, to its phase and the monotonic time since which it is in it."""
+
+    def check_name(self, found: view.Found) -> None:
+        """Raise children.Collision where the PodGang of this name is somebody else's: it says nothing of this gang."""
+        live = self.ctx.stores.gangs.get(found.w.namespace, found.gang.name)
+        if live is not None:
+            wanted = {"metadata": {"ownerReferences": [labels.owner(found.w.raw)]}}
+            children.check_owner(resources.PODGANGS, live, wanted)
 
     async def persist(
         self, found: view.Found, levels: Mapping[str, str], nodes: Mapping[str, str], score: float | None = None

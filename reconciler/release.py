@@ -41,20 +41,24 @@ class Releases:
             await children.together(creation.nominate(self.ctx, pod, nodes[pod["metadata"]["name"]]) for pod in pods)
             if not self.taken.has_room(pods, nodes):
                 raise errors.Conflict("somebody took the room while it was being held: placing again")
-        if not all(map(self._is_there, pods)):
+        if not all(map(self.is_there, pods)):
             raise errors.Conflict("a member went while the gang was being placed: looking again")
         await children.together(self._release(pod, nodes[pod["metadata"]["name"]]) for pod in pods)
 
-    def _is_there(self, pod: raw.Object) -> bool:
+    def is_there(self, pod: raw.Object) -> bool:
         """Return whether a pod still is what was decided about: writing the decision took its time."""
-        metadata = pod["metadata"]
+        fresh = self._known(pod["metadata"])
+        return fresh is not None and plan.alive(fresh)
+
+    def _known(self, metadata: raw.Object) -> raw.Object | None:
+        """Return exactly this pod as the cache has it now; what is not there is not charged any more, and stays so."""
         fresh = self.ctx.stores.pods.get(metadata["namespace"], metadata["name"])
-        return fresh is not None and fresh["metadata"]["uid"] == metadata["uid"] and plan.alive(fresh)
+        return fresh if fresh is not None and fresh["metadata"]["uid"] == metadata["uid"] else None
 
     async def _release(self, pod: raw.Object, node: str) -> None:
         metadata = pod["metadata"]
-        fresh = self.ctx.stores.pods.get(metadata["namespace"], metadata["name"]) or pod
-        if not plan.gated(fresh) or plan.terminating(fresh):
+        fresh = self._known(metadata)
+        if fresh is None or not plan.gated(fresh) or plan.terminating(fresh):
             return
         self.taken.room.assume(metadata["uid"], fresh["spec"], node)
         try:
@@ -62,28 +66,29 @@ class Releases:
                 resources.PODS, metadata["name"], metadata["namespace"], pins.operations(fresh, node), type="json"
             )
         except (errors.NotFound, errors.Conflict, errors.Invalid) as error:
-            # The pod was deleted or changed since it was read; the next event brings the gang back here.
             _LOG.info("pod %s/%s was not released: %s", metadata["namespace"], metadata["name"], error)
-            await self._look_again(metadata)
+            await self._look_again(fresh, error)
             return
         stored["metadata"].pop("managedFields", None)
         self.sent[metadata["uid"]] = self.ctx.clock.monotonic()
         self.ctx.stores.pods.observe(stored)
 
-    async def _look_again(self, metadata: raw.Object) -> None:
-        """Free the room of a pod that could not be released, unless an earlier owner released it: then it has room."""
-        try:
-            live = await self.ctx.client.get(resources.PODS, metadata["name"], metadata["namespace"])
-        except errors.NotFound:
-            live = None
-        if live is not None:
-            children.observe(self.ctx, resources.PODS, live)
-        mine = live is not None and live["metadata"]["uid"] == metadata["uid"]
-        node = decisions.place_of(live) if live is not None and mine else None
-        if live is None or node is None:
-            self.taken.room.forget(metadata["uid"])
+    async def _look_again(self, pod: raw.Object, refusal: errors.KubeError) -> None:
+        """Take in what became of a pod that could not be released: what is gone has no room, what is released has.
+
+        One that is still to be released keeps the room that is decided for it, or its gang would be torn. Its change
+        may wake nobody (a gate of somebody else's that went): raises kube.errors.Conflict, try again, or the refusal
+        itself where it has not changed.
+        """
+        uid = pod["metadata"]["uid"]
+        live = await children.reread(self.ctx, resources.PODS, pod)
+        node = decisions.place_of(live) if live is not None else None
+        if live is not None and node is not None:
+            self.taken.room.assume(uid, live["spec"], node)
+        elif live is None or not plan.alive(live) or not plan.gated(live):
+            self.taken.room.forget(uid)
         else:
-            self.taken.room.assume(metadata["uid"], live["spec"], node)
+            raise children.changed(resources.PODS, pod, live, refusal) from refusal
 
     def note_whole(self, key: str, found: view.Found) -> None:
         """Remember that a gang has its minimum on nodes, until none of its pods has one."""
@@ -93,26 +98,31 @@ class Releases:
             self._whole.discard(key)
 
     async def unwind(self, key: str, found: view.Found) -> float | None:
-        """Take back pods that were released and not bound in time; return seconds until the next time runs out."""
+        """Take back pods that were released and not bound in time; return seconds until the next time runs out.
+
+        Also those that are bound while the rest of a gang that was never whole finds no room: a part is no gang.
+        """
         patience = self.ctx.settings.reconcile.bind_timeout_seconds
         loose = decisions.loose(found.pods)
-        if not loose:
+        late = loose or self._parted(key, found)
+        if not late:
             return None
         now = self.ctx.clock.monotonic()
-        left = min(patience - (now - self.sent.setdefault(pod["metadata"]["uid"], now)) for pod in loose)
+        sent = [self.sent.setdefault(pod["metadata"]["uid"], now) for pod in late]
+        left = patience - (now - (min(sent) if loose else max(sent)))
         raced = decisions.raced(loose, self.taken.room.holds)
         refused = decisions.refused_nodes(loose)
         if left > 0 and not raced:
             # Who took the room of a pod that was refused may be seen only a moment after the refusal.
             return min(left + 0.1, _LOOK_SECONDS) if refused else left + 0.1
-        live = self.ctx.stores.gangs.get(found.w.namespace, found.gang.name) or {}
-        was_whole = key in self._whole or gangstatus.was_whole(live.get("status") or {})
-        doomed = decisions.doomed(found.pods, was_whole=was_whole)
+        doomed = decisions.doomed(found.pods, was_whole=self._was_whole(key, found))
         # A node that is full is seen to be full; the others say no for a reason that the snapshot does not know.
         avoid = dict.fromkeys(refused - decisions.refused_nodes(raced), now + _REFUSED_SECONDS)
         if avoid:
             self.refused.setdefault(key, {}).update(avoid)
-        why = f"{len(raced)} pods lost their room to others" if raced else f"{len(loose)} pods were not bound"
+        why = f"{len(loose)} pods were not bound" if loose else "a part of it has nodes and the rest found no room"
+        if raced:
+            why = f"{len(raced)} pods lost their room to others"
         text = f"{found.gang.name}: {why}, after {patience - left:.0f} s; {len(doomed)} are replaced"
         self.ctx.events.warning(found.w.raw, "GangUnbound", text, self.ctx.clock.stamp())
         for pod in doomed:
@@ -120,6 +130,16 @@ class Releases:
             self.taken.claims.given_up.add(pod["metadata"]["uid"])
         await children.together(children.delete(self.ctx, resources.PODS, pod) for pod in doomed)
         return None
+
+    def _parted(self, key: str, found: view.Found) -> list[raw.Object]:
+        """Return the pods on nodes of a gang that lacks a part of its minimum and was never whole."""
+        if gangstatus.scheduled(found.gang, found.pods) or self._was_whole(key, found):
+            return []
+        return decisions.released(found.pods)
+
+    def _was_whole(self, key: str, found: view.Found) -> bool:
+        live = self.ctx.stores.gangs.get(found.w.namespace, found.gang.name) or {}
+        return key in self._whole or gangstatus.was_whole(live.get("status") or {})
 
     def avoided(self, key: str) -> list[str]:
         """Return the nodes that a gang keeps away from at the moment, sorted."""

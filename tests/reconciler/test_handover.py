@@ -444,3 +444,28 @@ async def test_a_successor_of_another_scheduler_is_nominated_nowhere() -> None:
     images = {pod["spec"]["containers"][0]["image"] for pod in here.ours()}
     assert images == {"model:2"}
     assert here.gated() == 0
+
+
+async def test_a_pod_that_changed_while_it_was_released_is_looked_at_again() -> None:
+    here = Handing()
+    await here.apply(over(pair()))
+    for _ in range(10):
+        here.see()
+        for key in [key for key in here.work.due if not key.startswith("gang:") and key != "room"]:
+            await here.run(key)
+    hit: list[str] = []
+
+    async def meddle(resource: resources.Resource, name: str, subresource: str | None) -> None:
+        if resource is resources.PODS and not hit:
+            hit.append(name)
+            live = here.get(resources.PODS, name)
+            gates = [{"name": "example.com/other"}, *live["spec"]["schedulingGates"]]
+            here.api._put("pods", {**live, "spec": {**live["spec"], "schedulingGates": gates}})
+
+    here.api.before = meddle
+    await here.run("gang:ns/demo-0")
+    assert here.gated() == 1
+    assert "gang:ns/demo-0" in here.work.due
+    await here.run("gang:ns/demo-0")
+    gates = [[gate["name"] for gate in pod["spec"].get("schedulingGates") or ()] for pod in here.ours()]
+    assert sorted(gates) == [[], ["example.com/other"]]

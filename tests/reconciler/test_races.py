@@ -1,0 +1,224 @@
+"""What comes in while the placement owner waits for an answer: nothing is torn, lost, or kept for nobody."""
+
+import contextlib
+import copy
+
+import pytest
+
+from grovekeeper.api import names, raw
+from grovekeeper.expand import plan
+from grovekeeper.kube import errors, resources
+from tests.reconciler.placing import Placing, pair
+
+DEMO, LATE = "gang:ns/demo-0", "gang:ns/late-0"
+
+
+async def arrived(here: Placing) -> Placing:
+    """Let the pods of all sets exist, without anybody placing them."""
+    for _ in range(10):
+        here.see()
+        for key in [key for key in here.work.due if not key.startswith("gang:") and key != "room"]:
+            await here.run(key)
+    return here
+
+
+def failing_once(here: Placing, error: errors.KubeError, nth: int = 2) -> None:
+    """Have the nth release of a pod fail."""
+    releases = 0
+
+    async def fails(resource: resources.Resource, name: str, subresource: str | None) -> None:
+        nonlocal releases
+        if resource is resources.PODS and subresource is None:
+            releases += 1
+            if releases == nth:
+                raise error
+
+    here.api.before = fails
+
+
+async def half_released(*cpus: int) -> Placing:
+    """The gang `demo` of two pods, of which one is released and bound, and one is not."""
+    here = Placing(*cpus, hold="never")
+    await here.apply(pair())
+    await arrived(here)
+    failing_once(here, errors.Unavailable("no answer"))
+    with pytest.raises(errors.Unavailable):
+        await here.run(DEMO)
+    here.api.before = None
+    assert len(here.released("demo-0")) == 1
+    return here
+
+
+async def test_a_pod_that_changed_while_its_gang_was_released_keeps_its_room_and_is_looked_at_again() -> None:
+    here = Placing(1, 1, hold="never")
+    await here.apply(pair())
+    await here.apply(pair("late", count=1))
+    await arrived(here)
+    hit: list[str] = []
+
+    async def meddle(resource: resources.Resource, name: str, subresource: str | None) -> None:
+        if resource is resources.PODS and not hit:
+            hit.append(name)
+            live = here.get(resources.PODS, name)
+            gates = [{"name": "example.com/other"}, *live["spec"]["schedulingGates"]]
+            here.api._put("pods", {**live, "spec": {**live["spec"], "schedulingGates": gates}})
+
+    here.api.before = meddle
+    await here.run(DEMO)
+    assert len(here.released("demo-0")) == 1
+    assert DEMO in here.work.due, "a gate of somebody else's wakes nobody"
+    await here.run(LATE)
+    assert here.released("late-0") == {}
+    await here.run(DEMO)
+    gates = [[gate["name"] for gate in pod["spec"].get("schedulingGates") or ()] for pod in here.ours("demo-0")]
+    assert sorted(gates) == [[], ["example.com/other"]]
+
+
+@pytest.mark.parametrize("error", [errors.Invalid("spec: no"), errors.Conflict("not written: the Lease may be lost")])
+async def test_a_release_that_is_refused_keeps_its_room_and_is_tried_again(error: errors.KubeError) -> None:
+    here = Placing(1, 1, hold="never")
+    await here.apply(pair())
+    await here.apply(pair("late", count=1))
+    await arrived(here)
+    failing_once(here, error)
+    with contextlib.suppress(errors.Invalid):  # the worker tries again after a pause
+        await here.run(DEMO)
+        assert DEMO in here.work.due
+    await here.run(LATE)
+    assert here.released("late-0") == {}
+    await here.run(DEMO)
+    assert len(here.released("demo-0")) == 2
+
+
+async def test_a_pod_that_is_bound_while_the_rest_is_released_is_not_taken_back() -> None:
+    here = await half_released(1, 1)
+    here.owner.releases.sent = {uid: since - 60 for uid, since in here.owner.releases.sent.items()}
+
+    async def binds(resource: resources.Resource, name: str, subresource: str | None) -> None:
+        here.api.before = None
+        await here.bind()
+        here.see()
+
+    before = {pod["metadata"]["uid"] for pod in here.ours("demo-0")}
+    here.api.before = binds
+    await here.run(DEMO)
+    assert here.api.before is None
+    assert {pod["metadata"]["uid"] for pod in here.ours("demo-0") if plan.alive(pod)} == before
+    assert len(here.released("demo-0")) == 2
+
+
+async def test_a_part_of_a_gang_that_was_never_whole_is_taken_back_when_the_rest_finds_no_room() -> None:
+    here = await half_released(1, 1)
+    await here.bind()
+    (kept,) = here.released("demo-0").values()
+    here.api.foreign("rival", node="n1" if kept == "n0" else "n0")
+    await here.advance(25)
+    assert set(here.released("demo-0").values()) == {kept}, "there may be room in a moment"
+    await here.advance(10)
+    for pod in here.ours("demo-0"):
+        if not plan.alive(pod):
+            await here.api.delete(resources.PODS, pod["metadata"]["name"], "ns", grace=0)
+    await here.apply(pair("late", count=1))
+    await here.settle()
+    assert here.released("demo-0") == {}
+    assert here.released("late-0") == {"late-0-a-0": kept}
+    assert "GangUnbound" in {reason for _, reason, _ in here.events.said}
+    here.api.node("n8")
+    here.api.node("n9")
+    await here.settle()
+    assert len(here.released("demo-0")) == 2
+
+
+async def test_the_running_part_of_a_gang_that_was_whole_stays_when_the_rest_finds_no_room() -> None:
+    here = Placing(1, 1, hold="never")
+    await here.apply(pair())
+    await here.settle()
+    await here.bind()
+    await here.settle()
+    stays, goes = here.ours("demo-0")
+    target = {"status": {"conditions": [{"type": "DisruptionTarget", "status": "True"}]}}
+    await here.api.patch(resources.PODS, goes["metadata"]["name"], "ns", target, type="merge", subresource="status")
+    here.see()
+    await here.api.delete(resources.PODS, goes["metadata"]["name"], "ns", grace=0)
+    here.api.foreign("rival", node=goes["spec"]["nodeName"])
+    await here.advance(300)
+    assert stays["metadata"]["uid"] in {pod["metadata"]["uid"] for pod in here.ours("demo-0")}
+    assert len(here.released("demo-0")) == 1
+
+
+def elses_podgang(here: Placing, name: str = "demo-0") -> None:
+    """A PodGang of this name that is none of ours."""
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "x", "controller": True}
+    metadata = {"name": name, "namespace": "ns", "uid": "theirs", "labels": {}, "ownerReferences": [owner]}
+    here.api._put("podgangs", {"kind": names.PODGANG, "metadata": metadata, "spec": {"podgroups": []}})
+
+
+async def test_a_gang_whose_podgang_belongs_to_somebody_else_keeps_no_room_and_holds_nobody_up() -> None:
+    here = Placing(hold="never")
+    await here.apply(pair())
+    await here.apply(pair("late"))
+    await here.settle()
+    assert {DEMO, LATE} <= here.owner.turns.waiting.keys()
+    here.api._drop("podgangs", here.gang())
+    elses_podgang(here)
+    here.see()
+    here.api.node("n0")
+    here.api.node("n1")
+    here.see()
+    await here.run("room")
+    assert here.released("demo-0") == {}
+    assert len(here.released("late-0")) == 2
+    await here.advance(1)
+    noted = here.get(resources.PODCLIQUESETS, "demo")["status"]["lastErrors"]
+    assert [entry["code"] for entry in noted] == ["ERR_NAME_COLLISION"]
+    assert "PodGang demo-0 exists and belongs to ConfigMap x" in noted[0]["description"]
+    here.api._drop("podgangs", here.gang())
+    here.api.node("n2")
+    here.api.node("n3")
+    await here.advance(61)
+    assert len(here.released("demo-0")) == 2
+    assert "lastErrors" not in here.get(resources.PODCLIQUESETS, "demo")["status"]
+
+
+async def test_a_look_that_fails_by_a_fault_of_ours_does_not_keep_the_others_that_wait_from_the_room() -> None:
+    here = Placing()
+    await here.apply(pair("broken"))
+    await here.apply(pair("late"))
+    await here.settle()
+    plain = here.api.apply
+
+    async def faulty(resource: resources.Resource, obj: raw.Object, *, manager: str) -> raw.Object:
+        if obj["metadata"]["name"] == "broken-0":
+            raise ValueError("a fault")
+        return await plain(resource, obj, manager=manager)
+
+    here.api.apply = faulty  # type: ignore[method-assign]
+    for index in range(4):
+        here.api.node(f"n{index}")
+    here.see()
+    await here.run("room")
+    assert len(here.released("late-0")) == 2
+
+
+async def test_a_successor_that_goes_while_its_decision_is_written_leaves_no_charge() -> None:
+    here = Placing(1, 1)
+    await here.apply(pair())
+    await arrived(here)
+    heir = copy.deepcopy(here.ours("demo-0")[0])
+    heir["metadata"].setdefault("annotations", {})[names.ANNOTATION_SUCCEEDS] = "gone"
+    heir["status"] = {"nominatedNodeName": "n0"}
+    here.api._put("pods", heir)
+    here.see()
+    plain = here.api.create
+
+    async def lost(resource: resources.Resource, obj: raw.Object, *, dry_run: bool = False) -> raw.Object:
+        if resource is resources.PODGANGS:
+            await here.api.delete(resources.PODS, heir["metadata"]["name"], "ns", grace=0)
+            here.see()
+            raise errors.Unavailable("no answer")
+        return await plain(resource, obj, dry_run=dry_run)
+
+    here.api.create = lost  # type: ignore[method-assign]
+    with pytest.raises(errors.Unavailable):
+        await here.run(DEMO)
+    assert here.owner.taken.room.node_of(heir["metadata"]["uid"]) is None
