@@ -17,7 +17,9 @@ async def reconcile(ctx: Context, key: keys.Key) -> Result:
     await deletion.of_set(ctx, key, obj)
     if obj is None or ownership.terminating(obj):
         return Result()
-    _, result = await ensure(ctx, ctx.workload(obj), obj)
+    w = ctx.workload(obj)
+    outcome, result = await ensure(ctx, w, obj)
+    await ctx.enqueue(*_have_waited(ctx, w, outcome))
     return result
 
 
@@ -34,6 +36,29 @@ async def ensure(ctx: Context, w: model.Workload, obj: raw.Object) -> tuple[clai
     if problem is not None:
         return claims.Outcome(everything=True), await faults.put(ctx, obj, _WHERE, problem)
     return outcome, await note(ctx, obj, _WHERE, outcome.problem)
+
+
+async def of_replica(ctx: Context, w: model.Workload, obj: raw.Object, index: int) -> bool:
+    """Make the claims that a set replica's pods name of their set; return whether all of them are there, and the set's.
+
+    What is lacking is noted by the set's own look.
+    """
+    try:
+        outcome = await claims.ensure(ctx, w, obj, sharing.of_set(w, [index]))
+    except (children.Collision, errors.Forbidden, errors.Invalid):
+        return False
+    return not outcome.blocks(index) and not domains.is_in_the_way(ctx, w, index)
+
+
+def _have_waited(ctx: Context, w: model.Workload, outcome: claims.Outcome) -> list[str]:
+    """Return the keys of replicas of which nothing is there yet and that have all they share. O(replicas)."""
+    marks = {index: f"{w.namespace}/{w.name}/{index}" for index in range(w.total) if not outcome.blocks(index)}
+    children_of = (ctx.stores.cliques, ctx.stores.groups)
+    return [
+        keys.replica(w.dialect.kind, w.namespace, w.name, index)
+        for index, mark in marks.items()
+        if not any(store.by_index("replica", mark) for store in children_of)
+    ]
 
 
 async def of_child(

@@ -45,6 +45,13 @@ def of_clique(ctx: Context, w: model.Workload, name: str | None) -> str | None:
     return name if found is not None and not ownership.terminating(found) else None
 
 
+def is_in_the_way(ctx: Context, w: model.Workload, index: int) -> bool:
+    """Return whether a domain of an earlier set has a name still that this replica's pods would join."""
+    listed = (ctx.stores.domains.get(w.namespace, naming.compute_domain(w.name, index, g)) for g in nvlink.groups(w))
+    owners = (ownership.controller(domain) for domain in listed if domain is not None)
+    return any(owner is not None and owner.get("uid") != w.uid for owner in owners)
+
+
 def is_orphan(domain: raw.Object, owner_kind: str, living_uid: str | None) -> bool:
     """Return whether the domain's set is gone. One that was left behind on purpose stays until somebody deletes it."""
     reference = ownership.controller(domain)

@@ -3,8 +3,11 @@
 from grovekeeper.api import names, raw
 from grovekeeper.expand import cliques, companions, groups, model, naming
 from grovekeeper.kube import errors, resources
-from grovekeeper.reconciler import children, faults, keys, ownership, revisions
+from grovekeeper.reconciler import children, devices, faults, keys, ownership, revisions
 from grovekeeper.reconciler.context import Context, Result
+
+_AGAIN_SECONDS = 30.0
+"""A replica whose claims are not there is woken when they are; this is the net."""
 
 
 async def reconcile(ctx: Context, key: keys.Key) -> Result:
@@ -17,6 +20,8 @@ async def reconcile(ctx: Context, key: keys.Key) -> Result:
     if index >= w.total:
         await ctx.enqueue(keys.set_key(key.owner_kind, key.namespace, key.name))
         return Result()
+    if not await devices.of_replica(ctx, w, obj, index):
+        return Result(_AGAIN_SECONDS)
     where = f"replica {index}"
     desired = wanted(ctx, revisions.of_replica(ctx, w, index), index)
     try:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from grovekeeper.api import names, raw
 from grovekeeper.expand import parse, plan
-from tests.property import moves
+from tests.property import claims, moves
 from tests.reconciler import world
 
 
@@ -21,6 +21,7 @@ def faults(sequence: moves.Sequence) -> list[str]:
     found += _children(sequence, obj)
     found += _pods(sequence)
     found += _status(obj)
+    found += claims.faults(fleet.server, obj)
     return found
 
 

@@ -12,7 +12,7 @@ from grovekeeper.expand import plan
 from grovekeeper.kube import resources
 from grovekeeper.placement import shape
 from grovekeeper.reconciler import context, pins, worker
-from tests.property import plane, processes
+from tests.property import claims, plane, processes
 from tests.reconciler import world
 
 ROUNDS = 400
@@ -171,6 +171,8 @@ class Fleet:
             self._check_released(process, rest[0], rest[1], rest[2])
 
     def _check_created(self, process: processes.Process, pod: raw.Object) -> None:
+        if (without := claims.lacking(self.server, pod)) and self._is_of_the_set(pod):
+            self.broken.append(f"{pod['metadata']['name']} is created before its claims: {without}")
         if process.feeds["pods"].behind():
             return  # it is surplus, gated, and gone as soon as somebody sees both: `_check_released` holds that
         key = pod["metadata"]["namespace"], pod["metadata"]["name"]
@@ -179,6 +181,15 @@ class Fleet:
         for other in self._same_index(pod):
             if plan.predecessor(pod) != other["metadata"]["uid"]:
                 self.broken.append(f"{key[1]} is a second living pod of the index of {other['metadata']['name']}")
+
+    def _is_of_the_set(self, pod: raw.Object) -> bool:
+        """Whether the pod's PodClique and the set of it are there: what is of an earlier one goes as a whole."""
+        clique = self.server.of("podcliques").get(("ns", pod["metadata"]["labels"][names.LABEL_PODCLIQUE]))
+        obj = self.the_set()
+        if clique is None or obj is None or plan.terminating(clique):
+            return False
+        mine = clique["metadata"]["uid"] == pod["metadata"]["ownerReferences"][0]["uid"]
+        return mine and clique["metadata"]["ownerReferences"][0]["uid"] == obj["metadata"]["uid"]
 
     def _same_index(self, pod: raw.Object) -> list[raw.Object]:
         """Other living pods of the same PodClique that have the pod's index; successors that wait do not count."""
@@ -193,6 +204,8 @@ class Fleet:
             return
         for other in self._same_index(pod):
             self.broken.append(f"{name} is released while {other['metadata']['name']} lives")
+        if others := claims.users(self.server, pod):
+            self.broken.append(f"{name} is released while {others} have its claim")
         gang_name = pod["metadata"]["labels"][names.LABEL_PODGANG]
         live = self.server.of("podgangs").get((namespace, gang_name))
         if live is None:

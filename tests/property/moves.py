@@ -9,14 +9,16 @@ from grovekeeper.api import names, raw
 from grovekeeper.expand import plan
 from grovekeeper.kube import errors, resources
 from grovekeeper.reconciler import context
-from tests.property import fleet
+from tests.property import claims, fleet
 from tests.reconciler import world
 
 Move = tuple[Any, ...]
 SMALL = st.integers(0, 5)
 WHO = st.sampled_from(["worker 0", "worker 1", "dispatcher"])
-KINDS = st.sampled_from(["pods", "pods", "podcliques", "podcliquescalinggroups", "podgangs"])
-FEEDS = st.sampled_from(["pods", "podcliques", "podcliquescalinggroups", "podgangs", "podcliquesets", "nodes"])
+KINDS = st.sampled_from(["pods", "pods", "podcliques", "podcliquescalinggroups", "podgangs", "resourceclaims"])
+FEEDS = st.sampled_from(
+    ["pods", "podcliques", "podcliquescalinggroups", "podgangs", "podcliquesets", "nodes", "resourceclaims"]
+)
 MOVES: st.SearchStrategy[Move] = st.one_of(
     st.tuples(st.just("scale set"), st.integers(0, 2)),
     st.tuples(st.just("scale clique"), SMALL, st.integers(0, 3)),
@@ -45,6 +47,7 @@ SHAPES = st.fixed_dictionaries(
         "least_groups": st.sampled_from([1, 2]),
         "nodes": st.sampled_from([4, 8, 12]),
         "settled": st.booleans(),
+        "shares": st.booleans(),
     }
 )
 
@@ -58,6 +61,8 @@ def manifest(shape: dict[str, Any]) -> raw.Object:
     cliques[0]["spec"]["minAvailable"] = cliques[2]["spec"]["minAvailable"] = shape["least"]
     obj["spec"]["template"]["podCliqueScalingGroups"][0]["minAvailable"] = shape["least_groups"]
     obj["spec"]["updateStrategy"] = {"type": shape["strategy"]}
+    if shape["shares"]:
+        claims.share(obj)
     return obj
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from grovekeeper.api import names, raw
+from grovekeeper.expand import plan
 from grovekeeper.kube import errors, resources
 from tests.reconciler import world
 
@@ -245,6 +246,25 @@ async def test_a_clique_made_again_waits_for_the_claims_of_the_old_one_and_nothi
     owner = here.get(resources.PODCLIQUES, "demo-0-front")["metadata"]["uid"]
     for name in ("demo-0-front-0-own", "demo-0-front-1-own"):
         assert here.get(CLAIMS, name)["metadata"]["ownerReferences"][0]["uid"] == owner
+
+
+async def test_a_set_made_again_waits_for_the_claims_of_the_old_one_and_comes_when_they_are_gone() -> None:
+    here = await running(shared(replicas=2))
+    await here.api.delete(resources.PODCLIQUESETS, "demo", "ns")
+    here.see()
+    await here.apply(shared(replicas=2))
+    await here.advance(5)
+    mine = the_set(here)["metadata"]["uid"]
+    assert all(plan.terminating(pod) for pod in here.pods()), "nothing is made beside claims that go"
+    assert here.names(resources.PODCLIQUES) == []
+    await here.finish()
+    await here.settle()  # by the event, not by the net
+    await here.start()
+    await here.advance(5)
+    assert len(here.pods()) == 16
+    assert len(here.names(CLAIMS)) == 2 * len(ONE)
+    for name in ("demo-0-own", "demo-1-own"):
+        assert here.get(CLAIMS, name)["metadata"]["ownerReferences"][0]["uid"] == mine
 
 
 async def test_a_claim_of_somebody_else_is_left_alone_and_named() -> None:

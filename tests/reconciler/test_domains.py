@@ -48,6 +48,27 @@ async def test_domains_follow_the_replicas_of_a_set_to_zero_and_back(kind: str) 
         assert domains(here) == [f"demo-{i}-{group}" for i in range(count) for group in ("all", "own")]
 
 
+async def test_a_set_made_again_waits_for_the_domains_of_the_old_one_and_comes_when_they_are_gone() -> None:
+    here = await running()
+    driver = "resource.nvidia.com/computeDomain"
+    for name in domains(here):
+        held = here.get(DOMAINS, name)["metadata"]["finalizers"]
+        await here.edit(DOMAINS, name, {"metadata": {"finalizers": [*held, driver]}})
+    await here.api.delete(resources.PODCLIQUESETS, "demo", "ns")
+    here.see()
+    await here.apply(asking())
+    await here.advance(5)
+    await here.finish()
+    await here.advance(5)
+    assert here.names(resources.PODCLIQUES) == [], "the driver still takes the old domains down"
+    for name in domains(here):
+        await here.edit(DOMAINS, name, {"metadata": {"finalizers": None}})
+    await here.advance(2)
+    mine = here.get(resources.PODCLIQUESETS, "demo")["metadata"]["uid"]
+    assert len(here.pods()) == 8
+    assert {here.get(DOMAINS, name)["metadata"]["ownerReferences"][0]["uid"] for name in domains(here)} == {mine}
+
+
 async def test_a_domain_is_there_before_its_pods_and_goes_after_the_last_of_them() -> None:
     here = world.World(auto_mnnvl=True)
 
