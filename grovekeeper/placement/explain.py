@@ -33,7 +33,7 @@ def reasons(gang: request.GangAsk, root: parts.Unit, search: Search) -> request.
     snapshot = search.snapshot
     bounds = list(_bounds(root, search, None)) or [_Bound(None, tuple(root.leaves()), frozenset())]
     found = [(bound, _level(bound, search)) for bound in bounds]
-    short = [(bound, text) for bound, text in found if text] or [(found[0][0], _all_alone(found[0][0]))]
+    short = [(bound, text) for bound, text in found if text] or [(found[0][0], _all_alone(found[0][0], root))]
     lines = [request.Shortfall(bound.key or "cluster", f"{_word(bound.key)}: {text}") for bound, text in short]
     largest = [text for bound in bounds for text in _largest(bound, snapshot)]
     excluded = _excluded(bounds[0].key, list(root.leaves()), snapshot)
@@ -90,9 +90,11 @@ def _best(bound: _Bound, free: Ints, snapshot: Snapshot) -> tuple[str, list[int]
     return names[best], [int(room[best]) for room in totals]
 
 
-def _all_alone(bound: _Bound) -> str:
+def _all_alone(bound: _Bound, root: parts.Unit) -> str:
     where = f"a {_word(bound.key)} could" if bound.key else "the cluster could"
-    return f"{where} hold each part alone, but not all together"
+    rules = [rule for unit in root.everyone() for rule in (*unit.spread, *unit.pods_spread) if rule.required]
+    spread = dict.fromkeys(f"spread over {_word(rule.level)} with maxSkew {rule.max_skew}" for rule in rules)
+    return f"{where} hold each part alone, but not {' and '.join(spread) or 'all together'}"
 
 
 def _largest(bound: _Bound, snapshot: Snapshot) -> list[str]:

@@ -61,3 +61,12 @@ def test_two_rules_are_kept_at_the_same_time() -> None:
         blocks[rack // 2] = blocks.get(rack // 2, 0) + count
     assert sorted(blocks.values()) == [2, 2, 2]
     assert max(counts.values()) - min(counts.get(rack, 0) for rack in range(5)) <= 1
+
+
+def test_who_waits_for_a_spread_hears_of_it() -> None:
+    room = cluster(12)
+    for index in range(4):
+        room.assume(f"busy-{index}", spec(4), f"n00{index}")
+    found = place.place(gang(spread(3, RACK)), room)
+    assert isinstance(found, request.Reasons)
+    assert found.summary == "cluster: the cluster could hold each part alone, but not spread over rack with maxSkew 1"
