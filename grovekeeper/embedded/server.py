@@ -3,7 +3,6 @@
 import asyncio
 import secrets
 import uuid
-from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -11,7 +10,7 @@ import orjson
 from aiohttp import web
 
 from grovekeeper.api import errors, raw, structural
-from grovekeeper.embedded import apply, discovery, kinds, paging, patches, pods, selectors, tables
+from grovekeeper.embedded import answers, apply, discovery, kinds, paging, patches, pods, selectors, tables
 from grovekeeper.embedded import schema as schemas
 from grovekeeper.embedded.admission import Admission, DeniedError, Request
 from grovekeeper.embedded.controllers import Controllers
@@ -19,24 +18,7 @@ from grovekeeper.embedded.storage import Collection, Storage, TooOldError
 
 _BOOKMARK_SECONDS = 5.0
 _CRDS = "customresourcedefinitions"
-
-
-class StatusError(Exception):
-    """An answer that is a failure Status."""
-
-    def __init__(self, code: int, reason: str, message: str, details: raw.Object | None = None) -> None:
-        super().__init__(message)
-        self.code = code
-        self.body = {
-            "kind": "Status",
-            "apiVersion": "v1",
-            "metadata": {},
-            "status": "Failure",
-            "message": message,
-            "reason": reason,
-            "code": code,
-            **({"details": details} if details else {}),
-        }
+_NO_METRICS = "the embedded cluster has no metrics: it keeps HorizontalPodAutoscalers and scales nothing by them"
 
 
 @dataclass(slots=True)
@@ -57,6 +39,12 @@ class Call:
     def dry(self) -> bool:
         """Return whether nothing is to be stored."""
         return self.query.get("dryRun") == "All"
+
+    def take(self, options: raw.Object) -> raw.Object:
+        """Follow the options of a deletion that came as a body; return them."""
+        if "All" in (options.get("dryRun") or ()):
+            self.query["dryRun"] = "All"
+        return options
 
 
 class ApiServer:
@@ -89,10 +77,12 @@ class ApiServer:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         try:
             answer = await self._route(request)
-        except StatusError as error:
-            return _json(error.body, error.code)
+        except answers.StatusError as error:
+            return answers.json(error.body, error.code)
         except DeniedError as error:
-            return _json(StatusError(error.code, error.reason, str(error), error.details).body, error.code)
+            return answers.json(
+                answers.StatusError(error.code, error.reason, str(error), error.details).body, error.code
+            )
         return answer
 
     async def _route(self, request: web.Request) -> web.StreamResponse:
@@ -103,7 +93,7 @@ class ApiServer:
         call = self._call(request, group, version, rest)
         if request.method == "GET":
             return await self._read(request, call)
-        body = await _decoded(request)
+        body = await answers.decoded(request)
         if request.method in ("POST", "PUT", "PATCH") and isinstance(body, dict) and not call.subresource:
             self._check_fields(call, body, request.content_type)
         if request.method == "POST":
@@ -113,8 +103,8 @@ class ApiServer:
         if request.method == "PATCH":
             return await self._patch(call, body, request.content_type)
         if request.method == "DELETE":
-            return await self._delete(call, body or {})
-        raise StatusError(405, "MethodNotAllowed", f"{request.method} is not supported")
+            return await self._delete(call, call.take(body or {}))
+        raise answers.StatusError(405, "MethodNotAllowed", f"{request.method} is not supported")
 
     def _check_fields(self, call: Call, body: raw.Object, content: str) -> None:
         """Refuse unknown fields, or warn of them, as `fieldValidation` asks; apply always refuses them."""
@@ -123,10 +113,10 @@ class ApiServer:
             return
         if content == "application/apply-patch+yaml":
             text = f"failed to create typed patch object: .{unknown[0]}: field not declared in schema"
-            raise StatusError(400, "BadRequest", text)
+            raise answers.StatusError(400, "BadRequest", text)
         texts = [f'unknown field "{path}"' for path in unknown]
         if call.query.get("fieldValidation") == "Strict":
-            raise StatusError(400, "BadRequest", f"strict decoding error: {', '.join(texts)}")
+            raise answers.StatusError(400, "BadRequest", f"strict decoding error: {', '.join(texts)}")
         call.warnings.extend(texts)
 
     def _call(self, request: web.Request, group: str, version: str, rest: list[str]) -> Call:
@@ -135,11 +125,11 @@ class ApiServer:
             namespace, rest = rest[1], rest[2:]
         kind = self.kinds.get((group, rest[0]))
         if kind is None or kind.version != version:
-            raise StatusError(404, "NotFound", "the server could not find the requested resource")
+            raise answers.StatusError(404, "NotFound", "the server could not find the requested resource")
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
         user = self.tokens.get(token)
         if user is None:
-            raise StatusError(401, "Unauthorized", "Unauthorized")
+            raise answers.StatusError(401, "Unauthorized", "Unauthorized")
         groups = ("system:masters",) if user == "kubernetes-admin" else ("system:serviceaccounts",)
         agent = request.headers.get("User-Agent", "unknown").partition("/")[0]
         query = dict(request.query)
@@ -152,17 +142,17 @@ class ApiServer:
             return web.Response(text="ok")
         found = discovery.document(parts, self.kinds.values())
         if found is None:
-            raise StatusError(404, "NotFound", "the server could not find the requested resource")
-        return _json(found)
+            raise answers.StatusError(404, "NotFound", "the server could not find the requested resource")
+        return answers.json(found)
 
     async def _read(self, request: web.Request, call: Call) -> web.StreamResponse:
         if call.name:
             obj = self._stored(call)
             if call.subresource == "scale":
-                return _json(_scale_of(call.kind, obj))
+                return answers.json(_scale_of(call.kind, obj))
             if call.subresource not in ("", "status"):
                 text = f"{call.subresource} is not served: the kubelets of the embedded cluster run no containers"
-                raise StatusError(404, "NotFound", text)
+                raise answers.StatusError(404, "NotFound", text)
             return self._shown(request, call, [self._full(call.kind, obj)], single=True)
         matches = selectors.by_query(call.query.get("labelSelector", ""), call.query.get("fieldSelector", ""))
 
@@ -176,27 +166,27 @@ class ApiServer:
 
     def _shown(self, request: web.Request, call: Call, found: list[raw.Object], *, single: bool) -> web.Response:
         if "as=Table" in request.headers.get("Accept", ""):
-            return _json(tables.table(call.kind, found, str(self.storage.version)))
+            return answers.json(tables.table(call.kind, found, str(self.storage.version)))
         if single:
-            return _json(found[0])
+            return answers.json(found[0])
         try:
             shown, rest = paging.page(found, call.query)
         except ValueError as error:
-            raise StatusError(400, "BadRequest", str(error)) from error
+            raise answers.StatusError(400, "BadRequest", str(error)) from error
         body = {
             "kind": f"{call.kind.kind}List",
             "apiVersion": call.kind.api_version,
             "metadata": {"resourceVersion": str(self.storage.version), **rest},
             "items": shown,
         }
-        return _json(body)
+        return answers.json(body)
 
     async def _watch(self, request: web.Request, call: Call, mine: Callable[[raw.Object], bool]) -> web.StreamResponse:
         since = int(call.query.get("resourceVersion") or 0)
         try:
             watch = self.storage.watch(call.kind.collection, since, mine)
         except TooOldError as error:
-            raise StatusError(410, "Expired", f"too old resource version: {since}") from error
+            raise answers.StatusError(410, "Expired", f"too old resource version: {since}") from error
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
         end = asyncio.get_running_loop().time() + float(call.query.get("timeoutSeconds") or 300)
@@ -236,7 +226,7 @@ class ApiServer:
         obj = self.storage.get(call.kind.collection, (call.namespace, call.name))
         if obj is None:
             resource = f"{call.kind.plural}.{call.kind.group}" if call.kind.group else call.kind.plural
-            raise StatusError(
+            raise answers.StatusError(
                 404, "NotFound", f'{resource} "{call.name}" not found', {"name": call.name, "kind": call.kind.plural}
             )
         return obj
@@ -255,7 +245,7 @@ class ApiServer:
             metadata["namespace"] = call.namespace or metadata.get("namespace") or "default"
             if self.storage.get(("", "namespaces"), ("", metadata["namespace"])) is None:
                 missing = {"name": metadata["namespace"], "kind": "namespaces"}
-                raise StatusError(404, "NotFound", f'namespaces "{metadata["namespace"]}" not found', missing)
+                raise answers.StatusError(404, "NotFound", f'namespaces "{metadata["namespace"]}" not found', missing)
         for given in ("uid", "resourceVersion", "creationTimestamp", "deletionTimestamp"):
             metadata.pop(given, None)
         obj = self._without_status(call.kind, {**body, "metadata": metadata})
@@ -265,9 +255,11 @@ class ApiServer:
             obj = {**obj, "metadata": {**metadata, "name": metadata["generateName"] + secrets.token_hex(3)[:5]}}
         key = (obj["metadata"].get("namespace", ""), obj["metadata"].get("name") or "")
         if not key[1]:
-            raise StatusError(422, "Invalid", f"{call.kind.kind} is invalid: metadata.name: Required value")
+            raise answers.StatusError(422, "Invalid", f"{call.kind.kind} is invalid: metadata.name: Required value")
         if self.storage.get(call.kind.collection, key) is not None:
-            raise StatusError(409, "AlreadyExists", f'{call.kind.plural} "{key[1]}" already exists', {"name": key[1]})
+            raise answers.StatusError(
+                409, "AlreadyExists", f'{call.kind.plural} "{key[1]}" already exists', {"name": key[1]}
+            )
         obj = self._born(obj)
         obj = apply.updated(None, obj, self._schema(call.kind), call.manager, "", self.now())
         return self._keep(call, obj, 201)
@@ -276,29 +268,32 @@ class ApiServer:
         obj = self._stored(call)
         if call.subresource == "token":
             token = self.controllers.token_for(call.namespace, call.name)
-            return _json({**body, "status": {"token": token, "expirationTimestamp": self.now()}}, 201)
+            return answers.json({**body, "status": {"token": token, "expirationTimestamp": self.now()}}, 201)
         if call.subresource == "binding":
             fault = pods.binding_fault(obj)
             if fault:
-                raise StatusError(409, "Conflict", f'Operation cannot be fulfilled on pods "{call.name}": {fault}')
+                raise answers.StatusError(
+                    409, "Conflict", f'Operation cannot be fulfilled on pods "{call.name}": {fault}'
+                )
             if not call.dry:
                 self.storage.put(call.kind.collection, pods.bound(obj, body["target"]["name"], self.now()))
-            return _json({"kind": "Status", "apiVersion": "v1", "status": "Success"}, 201)
+            return answers.json({"kind": "Status", "apiVersion": "v1", "status": "Success"}, 201)
         if call.subresource == "eviction":
+            call.take(body.get("deleteOptions") or {})
             budgets = self.storage.all(("policy", "poddisruptionbudgets"), call.namespace)
             if obj["spec"].get("nodeName") and len(pods.covering(obj, budgets)) > 1:
                 text = (
                     "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
                 )
-                raise StatusError(500, "InternalError", text)
+                raise answers.StatusError(500, "InternalError", text)
             if pods.protected(obj, budgets, self.storage.all(call.kind.collection, call.namespace)):
                 text = "Cannot evict pod as it would violate the pod's disruption budget."
-                raise StatusError(429, "TooManyRequests", text)
+                raise answers.StatusError(429, "TooManyRequests", text)
             if not call.dry:
                 marked = self.storage.put(call.kind.collection, pods.evicted(obj, self.now()))
                 self.controllers.delete(call.kind.collection, marked)
-            return _json({"kind": "Status", "apiVersion": "v1", "status": "Success"}, 201)
-        raise StatusError(404, "NotFound", f"there is no subresource {call.subresource}")
+            return answers.json({"kind": "Status", "apiVersion": "v1", "status": "Success"}, 201)
+        raise answers.StatusError(404, "NotFound", f"there is no subresource {call.subresource}")
 
     def _without_status(self, kind: kinds.Kind, obj: raw.Object) -> raw.Object:
         if kind.schema is not None and kind.has_status:
@@ -354,7 +349,9 @@ class ApiServer:
             ]
             text = errors.joined(found)
             full = f"{kind.kind}.{kind.group}" if kind.group else kind.kind
-            raise StatusError(422, "Invalid", f'{full} "{name}" is invalid: {text}', {"name": name, "causes": causes})
+            raise answers.StatusError(
+                422, "Invalid", f'{full} "{name}" is invalid: {text}', {"name": name, "causes": causes}
+            )
 
     async def _put(self, call: Call, body: raw.Object) -> web.Response:
         async with self._lock(call):
@@ -366,9 +363,9 @@ class ApiServer:
                 return await self._scaled(call, live, body)
             return await self._write(call, live, body, apply_owner=False)
 
-    def _conflict(self, call: Call) -> StatusError:
+    def _conflict(self, call: Call) -> answers.StatusError:
         text = "the object has been modified; please apply your changes to the latest version and try again"
-        return StatusError(
+        return answers.StatusError(
             409, "Conflict", f'Operation cannot be fulfilled on {call.kind.plural} "{call.name}": {text}'
         )
 
@@ -383,7 +380,7 @@ class ApiServer:
             try:
                 new = patches.patched(self._full(call.kind, live), body, content, self._schema(call.kind))
             except patches.PatchError as error:
-                raise StatusError(422, "Invalid", f"the server rejected our request: {error}") from error
+                raise answers.StatusError(422, "Invalid", f"the server rejected our request: {error}") from error
             if new["metadata"].get("uid") != live["metadata"]["uid"]:
                 raise self._conflict(call)
             if new["metadata"].get("resourceVersion") not in (None, live["metadata"]["resourceVersion"]):
@@ -417,7 +414,7 @@ class ApiServer:
                 for owner, path in error.fields
             ]
             text = f"Apply failed with {len(causes)} conflicts: " + ", ".join(c["field"] for c in causes)
-            raise StatusError(409, "Conflict", text, {"causes": causes}) from error
+            raise answers.StatusError(409, "Conflict", text, {"causes": causes}) from error
         if live is not None:
             return await self._write(call, live, merged, apply_owner=True)
         fields = merged["metadata"].pop("managedFields")
@@ -441,13 +438,13 @@ class ApiServer:
         if call.subresource != "status" and new.get("spec") != live.get("spec"):
             new["metadata"]["generation"] = live["metadata"].get("generation", 1) + 1
         if _same(new, live):
-            return _json(self._full(call.kind, live), warnings=call.warnings + self.admission.warnings)
+            return answers.json(self._full(call.kind, live), warnings=call.warnings + self.admission.warnings)
         if (
             new["metadata"].get("deletionTimestamp")
             and not new["metadata"].get("finalizers")
             and call.kind.kind != "Pod"
         ):
-            return _json(self._full(call.kind, self.storage.remove(call.kind.collection, new)))
+            return answers.json(self._full(call.kind, self.storage.remove(call.kind.collection, new)))
         return self._keep(call, new, 200)
 
     def _merged_parts(self, call: Call, live: raw.Object, new: raw.Object) -> raw.Object:
@@ -474,7 +471,7 @@ class ApiServer:
 
     async def _scaled(self, call: Call, live: raw.Object, scale: raw.Object) -> web.Response:
         if call.kind.scale is None:
-            raise StatusError(404, "NotFound", "there is no scale subresource")
+            raise answers.StatusError(404, "NotFound", "there is no scale subresource")
         replicas = (scale.get("spec") or {}).get("replicas", 0)
         new = {**live, "spec": {**live["spec"], "replicas": replicas}}
         self._check(call.kind, new, live)
@@ -488,7 +485,7 @@ class ApiServer:
             new["metadata"]["generation"] = live["metadata"].get("generation", 1) + 1
             if not call.dry:
                 new = self.storage.put(call.kind.collection, new)
-        return _json(_scale_of(call.kind, new))
+        return answers.json(_scale_of(call.kind, new))
 
     async def _delete(self, call: Call, options: raw.Object) -> web.Response:
         if not call.name:
@@ -496,12 +493,12 @@ class ApiServer:
             for obj in self.storage.all(call.kind.collection, call.namespace):
                 if matches(obj):
                     await self._delete_one(call, obj, options)
-            return _json({"kind": "Status", "apiVersion": "v1", "status": "Success"})
+            return answers.json({"kind": "Status", "apiVersion": "v1", "status": "Success"})
         obj = self._stored(call)
         wanted = options.get("preconditions") or {}
         if any((wanted.get(key) or obj["metadata"][key]) != obj["metadata"][key] for key in ("uid", "resourceVersion")):
             raise self._conflict(call)
-        return _json(self._full(call.kind, await self._delete_one(call, obj, options)))
+        return answers.json(self._full(call.kind, await self._delete_one(call, obj, options)))
 
     async def _delete_one(self, call: Call, obj: raw.Object, options: raw.Object) -> raw.Object:
         await self._admitted(call, None, obj, "DELETE")
@@ -516,12 +513,14 @@ class ApiServer:
 
     def _keep(self, call: Call, obj: raw.Object, code: int) -> web.Response:
         warnings = call.warnings + self.admission.warnings
+        if code == 201 and call.kind.kind == "HorizontalPodAutoscaler":
+            warnings.append(_NO_METRICS)
         if call.dry:
-            return _json(self._full(call.kind, {**obj}), code, warnings)
+            return answers.json(self._full(call.kind, {**obj}), code, warnings)
         stored = self.storage.put(call.kind.collection, obj)
         if call.kind.plural == _CRDS:
             stored = self._install(stored)
-        return _json(self._full(call.kind, stored), code, warnings)
+        return answers.json(self._full(call.kind, stored), code, warnings)
 
     def _install(self, crd: raw.Object) -> raw.Object:
         """Serve the kinds of a CRD at once."""
@@ -572,29 +571,3 @@ def _scale_of(kind: kinds.Kind, obj: raw.Object) -> raw.Object:
         "spec": {"replicas": obj["spec"].get("replicas", 0)},
         "status": {"replicas": status.get("replicas", 0), "selector": status.get(selector, "")},
     }
-
-
-async def _decoded(request: web.Request) -> raw.Json:
-    """Return the body. kubectl's typed calls are protobuf; of those only options come here, which may be left out."""
-    body = await request.read()
-    if request.content_type == "application/vnd.kubernetes.protobuf":
-        if request.method == "DELETE":
-            return None
-        raise StatusError(415, "UnsupportedMediaType", "send JSON: the embedded cluster does not read protobuf")
-    try:
-        return orjson.loads(body or b"null")
-    except orjson.JSONDecodeError as error:
-        raise StatusError(400, "BadRequest", f"the body is not JSON: {error}") from error
-
-
-def _json(body: raw.Json, code: int = 200, warnings: list[str] | None = None) -> web.Response:
-    response = web.Response(body=orjson.dumps(body), status=code, content_type="application/json")
-    for text in warnings or ():
-        quoted = text.replace("\\", "\\\\").replace('"', '\\"')
-        response.headers.add("Warning", f'299 - "{quoted}"')
-    return response
-
-
-def encoded(data: bytes) -> str:
-    """Return base64 text, as Secrets hold it."""
-    return b64encode(data).decode()

@@ -26,6 +26,10 @@ def resources(kind: Kind) -> list[raw.Object]:
     sub = {"singularName": "", "namespaced": kind.namespaced, "verbs": ["get", "patch", "update"]}
     if kind.has_status:
         entries.append({**sub, "name": f"{kind.plural}/status", "kind": kind.kind})
+    if kind.kind == "Pod":
+        # kubectl drain looks for it, and deletes pods where it is not there.
+        eviction = {"name": "pods/eviction", "kind": "Eviction", "group": "policy", "version": "v1"}
+        entries.append({**sub, **eviction, "verbs": ["create"]})
     if kind.scale is not None:
         scale = {"name": f"{kind.plural}/scale", "kind": "Scale", "group": "autoscaling", "version": "v1"}
         entries.append({**sub, **scale})

@@ -304,6 +304,14 @@ async def test_an_eviction_honours_budgets(client: HttpClient, namespace: str) -
     await client.evict("q", namespace)
 
 
+async def test_the_dry_run_of_an_eviction_stands_in_its_body_and_evicts_nobody(
+    client: HttpClient, namespace: str
+) -> None:
+    await client.create(resources.PODS, pod(namespace, nodeName="n"))
+    await client.evict("p", namespace, dry_run=True)
+    assert "deletionTimestamp" not in (await client.get(resources.PODS, "p", namespace))["metadata"]
+
+
 async def test_children_go_with_their_owner(client: HttpClient, namespace: str) -> None:
     owner = await client.create(CONFIG_MAPS, config_map(namespace, "owner"))
     reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": owner["metadata"]["uid"]}

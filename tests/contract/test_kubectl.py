@@ -87,3 +87,23 @@ def test_describe_label_patch_and_explain(kubectl: Kubectl) -> None:
     described = kubectl("describe", "pgs", "shop")
     assert "Replicas:" in described
     assert "shop" in kubectl("get", "all,pgs", "-o", "wide")
+
+
+def test_autoscale_and_drain(kubectl: Kubectl, server: Any, namespace: str) -> None:
+    """Both are typed commands: they send protobuf, and drain asks discovery for evictions first."""
+    kubectl("create", "-f", "-", text=MANIFEST % 1)
+    said = kubectl("autoscale", "pgs", "shop", "--min=1", "--max=3", "--cpu=80%")
+    assert "autoscaled" in said
+    assert ("scales nothing by them" in said) != hasattr(server, "processes")
+    spec = json.loads(kubectl("get", "hpa", "shop", "-o", "json"))["spec"]
+    assert spec["scaleTargetRef"] == {"apiVersion": "grove.io/v1alpha1", "kind": "PodGangSet", "name": "shop"}
+    assert (spec["minReplicas"], spec["maxReplicas"]) == (1, 3)
+    node = f"{namespace}-n"
+    server.request("POST", "/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node}})
+    pod_spec = {"nodeName": node, "containers": [{"name": "c", "image": "i"}]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": pod_spec}
+    kubectl("create", "-f", "-", text=json.dumps(pod))
+    said = kubectl("drain", node, "--force", "--dry-run=server")
+    assert f"evicting pod {namespace}/p (server dry run)" in said
+    assert "deletionTimestamp" not in json.loads(kubectl("get", "pod", "p", "-o", "json"))["metadata"]
+    server.request("DELETE", f"/api/v1/nodes/{node}")

@@ -37,14 +37,9 @@ def test_logs_and_shells_of_fake_pods_are_refused_in_words(cluster: EmbeddedClus
         assert (code, "run no containers" in message) == (404, True)
 
 
-def test_what_is_not_json_is_a_bad_request(cluster: EmbeddedCluster) -> None:
-    code, message = refused(cluster, "POST", PODS, None, PROTOBUF)
-    assert (code, "send JSON" in message) == (415, True)
-
-
-def test_a_pod_can_be_deleted_with_options_in_protobuf_as_kubectl_drain_does(cluster: EmbeddedCluster) -> None:
-    cluster.request("POST", PODS, {**POD, "metadata": {"name": "q"}})
-    cluster.request("DELETE", f"{PODS}/q", {"some": "options"}, PROTOBUF)
+def test_a_body_that_is_not_what_it_says_is_a_bad_request(cluster: EmbeddedCluster) -> None:
+    code, message = refused(cluster, "POST", PODS, POD, PROTOBUF)
+    assert (code, "the body is not protobuf of Kubernetes" in message) == (400, True)
 
 
 def test_events_have_the_columns_that_people_read(cluster: EmbeddedCluster) -> None:
