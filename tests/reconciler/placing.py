@@ -7,7 +7,7 @@ import jsonpatch
 
 from grovekeeper.api import names, raw
 from grovekeeper.kube import errors, resources
-from grovekeeper.reconciler import gang, keys, pins
+from grovekeeper.reconciler import gang, keys, mapping, pins
 from tests.reconciler import world
 
 
@@ -57,13 +57,11 @@ class Placing(world.World):
                 self.owner.taken.on_node(old, new)
             elif plural == "pods":
                 self.owner.on_pod(copy.deepcopy(old), copy.deepcopy(new))
-                named = (new or old or {})["metadata"].get("labels", {}).get(names.LABEL_PODGANG)
-                if named:
-                    self.work.put(f"gang:ns/{named}", 0)
-        moved = [change for change in self.api.changes if change[0] in ("nodes", "pods")]
+            if plural in ("nodes", "pods"):
+                for key, delay in mapping.MAPPERS[plural](old, new):
+                    if key == keys.ROOM or key.startswith("gang:"):
+                        self.work.put(key, 0 if key == keys.ROOM else delay)
         super().see()
-        if moved:
-            self.work.put(keys.ROOM, 0)
 
     async def run(self, key: str) -> None:
         if not key.startswith("gang:") and key != keys.ROOM:

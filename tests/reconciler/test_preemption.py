@@ -13,6 +13,7 @@ class Api(placing.Api):
     """Evicts at once, unless told what to raise, and can run something while an object is being created."""
 
     while_creating: Any = None
+    after_evicting: Any = None
     refusal: errors.KubeError | None = None
 
     async def create(self, resource: resources.Resource, obj: raw.Object, *, dry_run: bool = False) -> raw.Object:
@@ -26,6 +27,8 @@ class Api(placing.Api):
             raise self.refusal
         if not dry_run:
             await self.delete(resources.PODS, name, namespace, grace=0)
+            if self.after_evicting is not None:
+                await self.after_evicting()
 
 
 async def occupied() -> placing.Placing:
@@ -86,4 +89,20 @@ async def test_an_eviction_that_fails_leaves_nothing_kept() -> None:
     await world.bind()
     world.work.put("gang:ns/high-0", 0)  # as the worker does after an error
     await world.settle()
+    assert world.released("high-0") == {"high-0-a-0": "n0"}
+
+
+async def test_room_that_appears_before_the_gang_waits_for_it_is_not_missed() -> None:
+    world = await occupied()
+    await arrive(world)
+
+    async def meanwhile() -> None:
+        world.see()
+        await world.run("room")
+
+    world.api.after_evicting = meanwhile  # type: ignore[attr-defined]
+    await world.run("gang:ns/high-0")
+    begin = world.clock.moment
+    await world.settle()
+    assert world.clock.moment == begin
     assert world.released("high-0") == {"high-0-a-0": "n0"}
