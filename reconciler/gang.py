@@ -141,6 +141,7 @@ class Owner:
         gated = [pod for pods in living.values() for pod in pods if plan.gated(pod)]
         missing = gangs.missing(found.gang, {fqn: len(pods) for fqn, pods in living.items()})
         why_not, soon = None, None
+        known, openings = key in self.turns.waiting, self.taken.room.openings
         if gated and not missing and self.cached.base_is_placed(found):
             first = self.turns.minimum_first(key, found)
             why_not = await self._cycle.place(found, gated, minimum_only=first is not None)
@@ -149,6 +150,9 @@ class Owner:
             if first is not None and why_not is None:
                 why_not, soon = first, _TURN_SECONDS
         self.turns.note(key, why_not)
+        if why_not is not None and not known and self.taken.room.openings != openings:
+            # The round that this room set off knew nothing of this gang: it did not wait yet.
+            await self.ctx.enqueue(keys.ROOM)
         metrics.GANGS_WAITING.set(len(self.turns.waiting))
         self.releases.note_whole(key, found)
         again = await self.releases.unwind(key, found)
