@@ -27,7 +27,12 @@ async def reconcile(ctx: Context, key: keys.Key) -> Result:
         kept = conditions.merged(old.get("conditions"), [usable], drop=[DRIFT])
         await _write(ctx, binding, {"observedGeneration": _generation(binding), "conditions": kept})
         return Result()
-    entry, problem = await _compared(ctx, binding)
+    try:
+        entry, problem = await _compared(ctx, binding)
+    except errors.KubeError:
+        # Trouble with the other scheduler's kind keeps nobody from what our own nodes say.
+        await _write(ctx, binding, {**old, "conditions": conditions.merged(old.get("conditions"), [usable])})
+        raise
     fresh = _condition(entry, problem, ctx.clock.stamp())
     before = conditions.find(old.get("conditions"), DRIFT)
     status = {

@@ -1,6 +1,7 @@
 """Creating, changing and deleting children so that the cache knows at once."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Iterable
 
 from grovekeeper.api import names, patch, raw
@@ -16,6 +17,8 @@ _REPLACED = (resources.PODCLIQUES, resources.SCALINGGROUPS)
 (server-side apply would keep what the creating request owns), and the resourceVersion protects a /scale in between."""
 _DECIDED = (resources.PODGANGS,)
 """Kinds that carry a decision, which is made once: what the cache has not seen is never written over."""
+_SHARED = (resources.SCALINGGROUPS,)
+"""Kinds with a condition of another writer (gang termination): a status is written only over the one that was read."""
 _CONTROL = ("grove.io/", "grovekeeper.io/")
 
 
@@ -124,25 +127,38 @@ async def together(jobs: Iterable[Awaitable[object]]) -> None:
 
 
 async def write_status(ctx: Context, resource: Resource, live: raw.Object, status: raw.Object) -> None:
-    """Write a status now if it differs, as a merge patch of the status subresource."""
+    """Write a status now if it differs, as a merge patch of the status subresource.
+
+    Raises kube.errors.Conflict (try again) where the status is shared and the cache is behind.
+    """
     old = live.get("status") or {}
     change = patch.merge(old, status)
     if not change:
         return
-    metadata = live["metadata"]
     # With the uid, the status of a namesake that came after is never touched.
-    body = {"metadata": {"uid": metadata["uid"]}, "status": change}
+    guard = {"uid": live["metadata"]["uid"]}
+    if resource in _SHARED:
+        guard["resourceVersion"] = live["metadata"]["resourceVersion"]
+    with contextlib.suppress(*(() if resource in _SHARED else (errors.Conflict,))):
+        await merge(ctx, resource, live, {"metadata": guard, "status": change}, subresource="status")
+
+
+async def merge(
+    ctx: Context, resource: Resource, obj: raw.Object, body: raw.Object, *, subresource: str | None = None
+) -> raw.Object | None:
+    """Write a merge patch and return what is stored; None where the object is gone, or the body's uid is another's."""
+    metadata = obj["metadata"]
     try:
         stored = await ctx.client.patch(
-            resource, metadata["name"], metadata.get("namespace"), body, type="merge", subresource="status"
+            resource, metadata["name"], metadata.get("namespace"), body, type="merge", subresource=subresource
         )
-    except (errors.NotFound, errors.Conflict):
-        return
+    except errors.NotFound:
+        return None
     except errors.Invalid as error:
-        if any(field == "metadata.uid" for field, _ in error.causes):
-            return
+        if error.is_of_another:
+            return None
         raise
-    observe(ctx, resource, stored)
+    return observe(ctx, resource, stored)
 
 
 def observe(ctx: Context, resource: Resource, obj: raw.Object) -> raw.Object:

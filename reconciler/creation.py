@@ -71,17 +71,13 @@ async def hold(ctx: Context, w: model.Workload, pod: raw.Object, node: str | Non
 
 async def nominate(ctx: Context, pod: raw.Object, node: str | None) -> raw.Object:
     """Hold a node for a pod against the stock scheduler (None: let it go); return the pod as it is now."""
-    metadata = pod["metadata"]
     if (pod.get("status") or {}).get("nominatedNodeName") == node:
         return pod
-    body = {"metadata": {"uid": metadata["uid"]}, "status": {"nominatedNodeName": node}}
+    body = {"metadata": {"uid": pod["metadata"]["uid"]}, "status": {"nominatedNodeName": node}}
     try:
-        stored = await ctx.client.patch(
-            resources.PODS, metadata["name"], metadata["namespace"], body, type="merge", subresource="status"
-        )
-    except (errors.NotFound, errors.Conflict):
+        return await children.merge(ctx, resources.PODS, pod, body, subresource="status") or pod
+    except errors.Conflict:
         return pod
-    return children.observe(ctx, resources.PODS, stored)
 
 
 def patience(obj: raw.Object, type_: str, now: datetime) -> float:

@@ -49,6 +49,10 @@ class Cycle:
         self._homeless: dict[str, float] = {}
         """UID of a successor that could not be placed, to the monotonic time since which."""
 
+    def begin(self) -> None:
+        """Begin an ownership with no room that is being made: what was kept for it is not charged any more."""
+        self._preemption.begin()
+
     def forget(self, key: str) -> None:
         """Forget a gang that is gone."""
         self._preemption.forget(key)

@@ -84,12 +84,12 @@ def order(pods: Pods, base: str | None, name: str, *, has_minimum: bool) -> tupl
     return has_minimum, -priority, base is not None, created, name
 
 
-def competes(pod: raw.Object | None) -> int:
-    """Return 1 for a pod of others that waits for a node and could take one that we have chosen."""
+def competes(pod: raw.Object | None) -> bool:
+    """Return whether a pod of others waits for a node and could take one that we have chosen."""
     if pod is None or pod["spec"].get("nodeName") or pod["spec"].get("schedulingGates") or not plan.alive(pod):
-        return 0
+        return False
     labels = pod["metadata"].get("labels") or {}
-    return 0 if labels.get(names.LABEL_MANAGED_BY) == names.MANAGED_BY else 1
+    return bool(labels.get(names.LABEL_MANAGED_BY) != names.MANAGED_BY)
 
 
 def held_priority(pod: raw.Object | None) -> int | None:

@@ -66,6 +66,8 @@ class Owner:
         await recovery.catch_up(self.ctx, self.taken)
         self.taken.recover()
         self.turns.waiting.clear()
+        self.releases.begin()
+        self._cycle.begin()
         marks = ((c["metadata"]["namespace"], c["metadata"].get("labels") or {}) for c in self.ctx.stores.cliques.all())
         return {keys.gang(space, found[names.LABEL_PODGANG]) for space, found in marks if names.LABEL_PODGANG in found}
 

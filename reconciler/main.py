@@ -38,7 +38,7 @@ class Process:
         # thousand pods that are being created at the moment.
         self.leases = HttpClient(given, name)
         self.placement = self.election("grovekeeper-placement")
-        self.placing = HttpClient(given, name, self.placement.holds)
+        self.placing = HttpClient(given, name, self.placement.left)
         self.redis = Redis.from_url(configuration.redis_url(settings), socket_timeout=10)
         self.informers = {
             plural: informer.Informer(

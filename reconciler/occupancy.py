@@ -21,15 +21,22 @@ class Occupancy:
     ctx: Context
     room: snapshot.Snapshot = field(default_factory=snapshot.Snapshot)
     claims: reservations.Reservations = field(init=False)
-    contended: int = 0
-    """Number of pods of others that look for a node."""
     landed: int = 0
     """How often a pod of ours has got a node: gangs of higher priority could evict it from then on."""
     _priorities: Counter[int] = field(default_factory=Counter)
     """Number of our pods on nodes by priority: tells at once that there is nobody to preempt."""
+    _held: dict[str, int] = field(default_factory=dict)
+    """UID of each of these pods to its priority: what was counted, whatever the cache has known before an event."""
+    _looking: set[str] = field(default_factory=set)
+    """UIDs of pods of others that look for a node."""
 
     def __post_init__(self) -> None:
         self.claims = reservations.Reservations(self.ctx, self.room)
+
+    @property
+    def contended(self) -> int:
+        """Number of pods of others that look for a node."""
+        return len(self._looking)
 
     def on_node(self, old: raw.Object | None, new: raw.Object | None) -> None:
         """Keep the snapshot's nodes."""
@@ -40,12 +47,12 @@ class Occupancy:
 
     def on_pod(self, old: raw.Object | None, new: raw.Object | None) -> None:
         """Keep the snapshot's pods, and count pods of others that look for a node."""
-        self.contended += decisions.competes(new) - decisions.competes(old)
-        for pod, step in ((old, -1), (new, 1)):
-            priority = decisions.held_priority(pod)
-            if priority is not None:
-                self._priorities[priority] += step
-                self.landed += step > 0
+        uid = (new or old or {})["metadata"]["uid"]
+        self._count(uid, decisions.held_priority(new))
+        if decisions.competes(new):
+            self._looking.add(uid)
+        else:
+            self._looking.discard(uid)
         ended = new is not None and plan.finished(new) and plan.terminating(new)
         gone = new if ended else old if new is None else None
         if gone is not None:
@@ -56,6 +63,16 @@ class Occupancy:
         elif old is not None:
             self.room.remove_pod(old["metadata"]["uid"])
 
+    def _count(self, uid: str, priority: int | None) -> None:
+        """Count a pod of ours on a node by its priority; None: it has no node, or is gone."""
+        before = self._held.pop(uid, None)
+        if before is not None:
+            self._priorities[before] -= 1
+        if priority is not None:
+            self._held[uid] = priority
+            self._priorities[priority] += 1
+            self.landed += before is None
+
     def recover(self) -> None:
         """Have what any owner has decided and nobody has bound yet take its room, and nothing else that was assumed."""
         self.claims.clear()
@@ -64,7 +81,8 @@ class Occupancy:
             metadata = live["metadata"]
             decided = decisions.placement(live)
             for pod in self.ctx.stores.pods.by_index("gang", f"{metadata['namespace']}/{metadata['name']}"):
-                node = decided.get(pod["metadata"]["name"])
+                # What is released goes where it is pinned: an earlier owner's write may have come late.
+                node = decisions.place_of(pod) or decided.get(pod["metadata"]["name"])
                 if node is not None and plan.alive(pod) and not pod["spec"].get("nodeName"):
                     self.room.assume(pod["metadata"]["uid"], pod["spec"], node)
             self._rebuild_claims(live)

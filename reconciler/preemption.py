@@ -35,6 +35,10 @@ class Preemption:
     _clearing: dict[str, Clearing] = field(default_factory=dict)
     """Key of a gang that preempts, to what it waits for."""
 
+    def begin(self) -> None:
+        """Begin an ownership: whose room was being made under an earlier one is decided about anew."""
+        self._clearing.clear()
+
     def goes_on(self, key: str) -> str | None:
         """Return what the gang waits for while victims of its preemption end; None when it is to be placed."""
         clearing = self._clearing.get(key)
@@ -166,7 +170,7 @@ async def _one(ctx: Context, pod: raw.Object, why: str, *, dry_run: bool) -> Non
             await _delete(ctx, pod, why)
         return
     try:
-        await ctx.client.evict(metadata["name"], metadata["namespace"], dry_run=dry_run)
+        await ctx.client.evict(metadata["name"], metadata["namespace"], uid=metadata["uid"], dry_run=dry_run)
     except errors.NotFound:
         return
 
@@ -189,13 +193,11 @@ async def _annotated(
     ctx: Context, resource: resources.Resource, obj: raw.Object, key: str, value: str | None
 ) -> raw.Object | None:
     """Write an annotation (None removes it) and return what is stored; None where the object is gone or another one."""
-    metadata = obj["metadata"]
-    body = {"metadata": {"uid": metadata["uid"], "annotations": {key: value}}}
+    body = {"metadata": {"uid": obj["metadata"]["uid"], "annotations": {key: value}}}
     try:
-        stored = await ctx.client.patch(resource, metadata["name"], metadata["namespace"], body, type="merge")
-    except (errors.NotFound, errors.Conflict):
+        return await children.merge(ctx, resource, obj, body)
+    except errors.Conflict:
         return None
-    return children.observe(ctx, resource, stored)
 
 
 def _holders(pods: Sequence[raw.Object]) -> list[raw.Object]:

@@ -34,6 +34,10 @@ class Releases:
     _whole: set[str] = field(default_factory=set)
     """Keys of gangs that were seen whole; their status says so only after a while."""
 
+    def begin(self) -> None:
+        """Begin an ownership: another owner may have made the gangs anew since this one saw them whole."""
+        self._whole.clear()
+
     async def carry_out(self, pods: Sequence[raw.Object], nodes: Mapping[str, str]) -> None:
         """Hold where somebody could take the room, then pin and ungate every pod with one patch."""
         policy = self.ctx.settings.reconcile.hold

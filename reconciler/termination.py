@@ -23,6 +23,7 @@ REPLICA = "replica"
 """Key under which a set replica's terminations are noted on its base PodGang; a group's are noted by index."""
 _FIRST_PAUSE = timedelta(seconds=30)
 _LONGEST_PAUSE = timedelta(hours=1)
+_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,16 +220,15 @@ async def _one_group(ctx: Context, w: model.Workload, index: int, group: raw.Obj
 async def _note(
     ctx: Context, resource: resources.Resource, obj: raw.Object | None, keys: Iterable[str], now: datetime
 ) -> None:
-    """Count the termination first: should the deletion be cut short, the count errs on waiting longer."""
+    """Count the termination first: should the deletion be cut short, the count errs on waiting longer.
+
+    Raises kube.errors.Conflict (try again) where the object has changed or is another one: no count is lost.
+    """
     if obj is None:
         return
-    metadata = obj["metadata"]
-    body = {"metadata": {"annotations": {names.ANNOTATION_TERMINATIONS: annotation(obj, keys, now)}}}
-    try:
-        stored = await ctx.client.patch(resource, metadata["name"], metadata["namespace"], body, type="merge")
-    except errors.NotFound:
-        return
-    children.observe(ctx, resource, stored)
+    note = {names.ANNOTATION_TERMINATIONS: annotation(obj, keys, now)}
+    body = {"metadata": {"resourceVersion": obj["metadata"]["resourceVersion"], "annotations": note}}
+    await children.merge(ctx, resource, obj, body)
 
 
 async def _give_up(ctx: Context, cliques: Iterable[raw.Object]) -> None:
@@ -241,20 +241,24 @@ async def _flag(ctx: Context, scaling_groups: Iterable[raw.Object]) -> None:
     text = "the set replica was recreated; the minimum has not been available since"
     flag = conditions.condition(IN_PROGRESS, True, "GangTerminationActive", text, ctx.clock.stamp())
     for group in scaling_groups:
-        listed = conditions.merged((group.get("status") or {}).get("conditions"), [flag])
-        metadata = group["metadata"]
+        await _flag_one(ctx, group, flag)
+
+
+async def _flag_one(ctx: Context, group: raw.Object, flag: raw.Object) -> None:
+    """Add the condition to the group as it is now: its own reconciler writes at the same time, as its PodCliques go."""
+    for left in range(_TRIES - 1, -1, -1):
+        live = await children.reread(ctx, resources.SCALINGGROUPS, group)
+        if live is None:
+            return
+        listed = conditions.merged((live.get("status") or {}).get("conditions"), [flag])
+        body = {"metadata": {"resourceVersion": live["metadata"]["resourceVersion"]}, "status": {"conditions": listed}}
         try:
-            stored = await ctx.client.patch(
-                resources.SCALINGGROUPS,
-                metadata["name"],
-                metadata["namespace"],
-                {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "status": {"conditions": listed}},
-                type="merge",
-                subresource="status",
-            )
-        except errors.NotFound:
-            continue
-        children.observe(ctx, resources.SCALINGGROUPS, stored)
+            await children.merge(ctx, resources.SCALINGGROUPS, live, body, subresource="status")
+        except errors.Conflict:
+            if not left:
+                raise
+        else:
+            return
 
 
 def _counted(past: Past, now: datetime) -> int:

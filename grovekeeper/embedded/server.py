@@ -280,6 +280,9 @@ class ApiServer:
             return answers.json({"kind": "Status", "apiVersion": "v1", "status": "Success"}, 201)
         if call.subresource == "eviction":
             call.take(body.get("deleteOptions") or {})
+            wanted = (body.get("deleteOptions") or {}).get("preconditions") or {}
+            if (wanted.get("uid") or obj["metadata"]["uid"]) != obj["metadata"]["uid"]:
+                raise self._conflict(call)
             budgets = self.storage.all(("policy", "poddisruptionbudgets"), call.namespace)
             if obj["spec"].get("nodeName") and len(pods.covering(obj, budgets)) > 1:
                 text = (

@@ -87,8 +87,8 @@ class Client(Protocol):
         Raises Conflict if `uid` is another's, or where `version` (a resourceVersion) is given and it has changed.
         """
 
-    async def evict(self, name: str, namespace: str, *, dry_run: bool = False) -> None:
-        """Create an Eviction; raise Throttled where a PodDisruptionBudget forbids it."""
+    async def evict(self, name: str, namespace: str, *, uid: str | None = None, dry_run: bool = False) -> None:
+        """Create an Eviction; raise Throttled where a budget forbids it, and Conflict where `uid` is another's."""
 
     async def has(self, resource: Resource) -> bool:
         """Return whether the server serves this kind (discovery)."""

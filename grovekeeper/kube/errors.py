@@ -76,6 +76,11 @@ class Invalid(KubeError):
         listed = (self.status.get("details") or {}).get("causes") or ()
         return [(cause.get("field", ""), cause.get("message", "")) for cause in listed]
 
+    @property
+    def is_of_another(self) -> bool:
+        """Whether a patch with a uid met another object of the name: the one that it was meant for is gone."""
+        return any(field == "metadata.uid" for field, _ in self.causes)
+
 
 class BadRequest(KubeError):
     """The request makes no sense to the server."""

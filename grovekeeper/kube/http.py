@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import aiohttp
 import orjson
@@ -29,6 +29,7 @@ _CALLS_AT_ONCE = 32
 for all the others in it, and the admission of a burst with them (docs/performance.md)."""
 _TRIES = 4
 _SAFE_AGAIN = ("GET", "PUT", "DELETE")
+_WRITE_SECONDS = 60.0
 _TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=10)
 _WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=600)
 
@@ -42,11 +43,18 @@ class HttpClient:
     """grovekeeper.kube.client.Client over HTTP/1.1 with keep-alive."""
 
     def __init__(
-        self, given: credentials.Credentials, component: str = "client", may_write: Callable[[], bool] = lambda: True
+        self,
+        given: credentials.Credentials,
+        component: str = "client",
+        may_write: Callable[[], float] = lambda: _WRITE_SECONDS,
     ) -> None:
         self._given = given
         self._may_write = may_write
-        """Asked at the last moment before each write: no once this process no longer holds what it writes under."""
+        """Asked at the last moment before each write: for how many seconds this process holds what it writes under.
+
+        A write that is not answered by then is given up, and one that is not sent yet (a connection is being opened, a
+        token fetched) never is.
+        """
         self._component = component
         self._session: aiohttp.ClientSession | None = None
         self._turns = asyncio.Semaphore(_CALLS_AT_ONCE)
@@ -160,15 +168,18 @@ class HttpClient:
         except errors.NotFound:
             return
 
-    async def evict(self, name: str, namespace: str, *, dry_run: bool = False) -> None:
+    async def evict(self, name: str, namespace: str, *, uid: str | None = None, dry_run: bool = False) -> None:
         """Create an Eviction."""
         body: raw.Object = {
             "apiVersion": "policy/v1",
             "kind": "Eviction",
             "metadata": {"name": name, "namespace": namespace},
         }
+        options: raw.Object = {"preconditions": {"uid": uid}} if uid is not None else {}
         if dry_run:
-            body["deleteOptions"] = {"dryRun": ["All"]}
+            options["dryRun"] = ["All"]
+        if options:
+            body["deleteOptions"] = options
         await self.create_sub(_PODS, name, namespace, "eviction", body)
 
     async def watch(
@@ -243,11 +254,12 @@ class HttpClient:
         for attempt in range(_TRIES):
             try:
                 async with self._turns:
-                    if method != "GET" and not self._may_write():
+                    seconds = self._may_write() if method != "GET" else None
+                    if seconds is not None and seconds <= 0:
                         raise errors.Conflict(f"{what}: not written, since another process may hold the Lease by now")
                     self.calls[verb or method, name] += 1
                     _CALLS.labels(verb or method, name).inc()
-                    return await self._once(method, path, what, data, query, content)
+                    return await self._within(seconds, what, self._once(method, path, what, data, query, content))
             except (errors.NotServed, errors.Unauthorized) as error:
                 raise _worded(error, resource, what, subresource) from error
             except errors.Throttled as error:
@@ -259,6 +271,15 @@ class HttpClient:
                     raise
                 await asyncio.sleep(0.05 * 4**attempt if not error.status else min(error.retry_after, 5.0))
         raise AssertionError("unreachable")
+
+    async def _within(self, seconds: float | None, what: str, call: Awaitable[raw.Object]) -> raw.Object:
+        try:
+            async with asyncio.timeout(seconds):
+                return await call
+        except TimeoutError as error:
+            raise errors.Unavailable(
+                f"{what}: no answer within {seconds or 0:.1f} s, while it may be written"
+            ) from error
 
     async def _once(
         self, method: str, path: str, what: str, data: bytes | None, query: dict[str, str] | None, content: str

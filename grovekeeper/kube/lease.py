@@ -32,12 +32,14 @@ class Election:
         self.leading = False
         self._renewed = 0.0
 
-    def holds(self) -> bool:
-        """Return whether nobody else can hold the Lease yet: asked before each write of the holder.
+    def left(self) -> float:
+        """Return for how many seconds nobody else can hold the Lease: so long a write of the holder may take.
 
-        A process that was stopped and goes on notices by the clock, before its next renewal tells it.
+        0 once the deadline has passed: nothing more is begun then. A process that was stopped and goes on notices by
+        the clock, before its next renewal tells it.
         """
-        return self.leading and monotonic() - self._renewed < self._deadline
+        since = monotonic() - self._renewed
+        return self._duration - since if self.leading and since < self._deadline else 0.0
 
     async def run(self, lead: Callable[[], Awaitable[None]]) -> None:
         """Stand for election until cancelled; run `lead` when elected, cancel it when the Lease is lost."""

@@ -301,7 +301,10 @@ async def test_an_eviction_honours_budgets(client: HttpClient, namespace: str) -
     with pytest.raises(errors.Throttled):
         await client.evict("q", namespace)
     await client.delete(budgets, "b", namespace)
-    await client.evict("q", namespace)
+    with pytest.raises(errors.Conflict):
+        await client.evict("q", namespace, uid="another")
+    uid = (await client.get(resources.PODS, "q", namespace))["metadata"]["uid"]
+    await client.evict("q", namespace, uid=uid)
 
 
 async def test_the_dry_run_of_an_eviction_stands_in_its_body_and_evicts_nobody(

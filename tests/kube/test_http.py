@@ -1,5 +1,6 @@
 """What a user reads when there is no cluster, and what the log never shows."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,7 @@ async def test_a_server_that_does_not_answer_is_said_in_words(tmp_path: Path) ->
 async def test_who_no_longer_holds_what_he_writes_under_reads_and_does_not_write(tmp_path: Path) -> None:
     (tmp_path / "config").write_text(REFUSED)
     held = True
-    client = http.HttpClient(await credentials.load(tmp_path / "config"), may_write=lambda: held)
+    client = http.HttpClient(await credentials.load(tmp_path / "config"), may_write=lambda: 60.0 * held)
     try:
         with pytest.raises(errors.Unavailable):
             await client.patch(resources.PODS, "p", "ns", {}, type="merge")
@@ -73,6 +74,45 @@ async def test_who_no_longer_holds_what_he_writes_under_reads_and_does_not_write
                 await write
     finally:
         await client.close()
+
+
+async def test_a_write_takes_no_longer_than_what_it_is_written_under_is_held(tmp_path: Path) -> None:
+    heard: list[bytes] = []
+    ended = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.readuntil(b"\r\n\r\n"))
+        await reader.read()
+        writer.close()
+        ended.set()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    (tmp_path / "config").write_text(REFUSED.replace("https://127.0.0.1:1", address))
+    client = http.HttpClient(await credentials.load(tmp_path / "config"), may_write=lambda: 0.2)
+    try:
+        async with asyncio.timeout(2):
+            with pytest.raises(errors.Unavailable, match=r"no answer within 0\.2 s"):
+                await client.patch(resources.PODS, "p", "ns", {}, type="merge")
+            await ended.wait()  # the connection is closed: the server need not go on
+        assert len(heard) == 1
+    finally:
+        await client.close()
+        server.close()
+
+
+async def test_a_write_that_waits_for_its_token_is_not_sent_when_it_is_too_late() -> None:
+    class Slow:
+        url, ssl = "http://127.0.0.1:1", True
+
+        async def headers(self) -> dict[str, str]:
+            await asyncio.Event().wait()
+            return {}
+
+    client = http.HttpClient(Slow(), may_write=lambda: 0.1)
+    async with asyncio.timeout(2):
+        with pytest.raises(errors.Unavailable, match="no answer within"):
+            await client.patch(resources.PODS, "p", "ns", {}, type="merge")
 
 
 @pytest.mark.parametrize(

@@ -177,6 +177,20 @@ async def test_pods_of_a_node_that_is_not_ready_are_not_ready_whatever_they_say_
     assert len(here.pods(FRONT)) == 2
 
 
+async def test_a_pod_on_a_node_that_the_cache_does_not_have_yet_counts_as_it_says_itself() -> None:
+    here = world.World()
+    await here.apply(world.podset())
+    await here.settle()
+    await here.start("demo-0-front")
+    # The watch of pods is ahead of that of nodes, whose coming wakes no clique.
+    here.api.changes = [change for change in here.api.changes if change[0] != "nodes"]
+    await here.advance(40)
+    assert here.ctx.stores.nodes.all() == []
+    told = here.get(resources.PODCLIQUES, "demo-0-front")["status"]
+    assert (told["readyReplicas"], told["scheduledReplicas"]) == (2, 2)
+    assert len(here.pods("demo-0-front")) == 2
+
+
 async def test_pods_of_a_node_that_is_gone_are_replaced_at_once() -> None:
     here = await up()
     old = uids(here, FRONT)

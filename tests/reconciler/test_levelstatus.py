@@ -1,13 +1,17 @@
 """The condition LevelsUsable: written with the rest of a binding's status, where the judgement changes."""
 
+import contextlib
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from grovekeeper.api import conditions, names, raw
-from grovekeeper.kube import informer
+from grovekeeper.kube import errors, informer, resources
 from grovekeeper.reconciler import bindings, context, dispatcher, keys
 from grovekeeper.runtime import settings
 from tests.reconciler.placing import Placing
+from tests.reconciler.test_handover import Handing
 
 PATCH = "patch clustertopologybindings/status"
 KEY = keys.binding("net")
@@ -21,8 +25,9 @@ async def look(here: Placing) -> None:
 
 def bound(here: Placing, key: str) -> None:
     levels = [{"domain": "rack", "key": key}]
+    kind = {"apiVersion": names.API_VERSION, "kind": names.TOPOLOGY_BINDING}
     metadata = {"name": "net", "uid": "net", "generation": 1}
-    here.api._put("clustertopologybindings", {"metadata": metadata, "spec": {"levels": levels}})
+    here.api._put("clustertopologybindings", {**kind, "metadata": metadata, "spec": {"levels": levels}})
 
 
 def verdict(here: Placing, type_: str = "LevelsUsable") -> raw.Object:
@@ -95,3 +100,25 @@ async def test_bindings_are_looked_at_when_labels_of_nodes_or_another_binding_ch
     other: raw.Object = {"metadata": {"name": "other", "resourceVersion": "7"}, "spec": {"levels": []}}
     assert await due("clustertopologybindings", None, other)
     assert not await due("clustertopologybindings", other, {**other, "status": {"conditions": []}})
+
+
+@pytest.mark.parametrize("error", [errors.Unavailable("KAI is away"), errors.Conflict("it is being deleted")])
+async def test_trouble_with_kais_topology_does_not_hold_up_what_is_said_of_the_levels(error: errors.KubeError) -> None:
+    here = Handing()
+    here.api.node("n0")
+    bound(here, "cage")
+    here.see()
+    plain = here.api.create
+
+    async def away(resource: resources.Resource, obj: raw.Object, *, dry_run: bool = False) -> raw.Object:
+        if resource is resources.KAI_TOPOLOGIES:
+            raise error
+        return await plain(resource, obj, dry_run=dry_run)
+
+    here.api.create = away  # type: ignore[method-assign]
+    with contextlib.suppress(errors.Unavailable):  # the worker tries again after a pause
+        await here.run(KEY)
+        assert KEY in here.work.due
+    assert verdict(here)["reason"] == "LabelMissing"
+    told = here.api.of("clustertopologybindings")["", "net"]["status"]
+    assert "observedGeneration" not in told, "it has not been seen to in full"

@@ -15,7 +15,7 @@ STRATEGIES = [names.UPDATE_ROLLING_RECREATE, names.UPDATE_COHERENT]
 class Api(placing.Api):
     """Evicts as an API server does: the pod says why, and has its grace period where it runs."""
 
-    async def evict(self, name: str, namespace: str, *, dry_run: bool = False) -> None:
+    async def evict(self, name: str, namespace: str, *, uid: str | None = None, dry_run: bool = False) -> None:
         if dry_run:
             return
         why = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}

@@ -22,11 +22,11 @@ class Api(placing.Api):
             await meanwhile()
         return await super().create(resource, obj, dry_run=dry_run)
 
-    async def evict(self, name: str, namespace: str, *, dry_run: bool = False) -> None:
+    async def evict(self, name: str, namespace: str, *, uid: str | None = None, dry_run: bool = False) -> None:
         if self.refusal is not None:
             raise self.refusal
         if not dry_run:
-            await self.delete(resources.PODS, name, namespace, grace=0)
+            await self.delete(resources.PODS, name, namespace, uid=uid, grace=0)
             if self.after_evicting is not None:
                 await self.after_evicting()
 
@@ -106,3 +106,15 @@ async def test_room_that_appears_before_the_gang_waits_for_it_is_not_missed() ->
     await world.settle()
     assert world.clock.moment == begin
     assert world.released("high-0") == {"high-0-a-0": "n0"}
+
+
+async def test_a_namesake_of_a_victim_is_not_evicted() -> None:
+    world = await occupied()
+    await arrive(world)
+    victim = world.ours("low-0")[0]
+    world.api._put("pods", {**victim, "metadata": {**victim["metadata"], "uid": "namesake"}})
+    world.api.changes.clear()  # the cache has not heard of it
+    await world.run("gang:ns/high-0")
+    assert [pod["metadata"]["uid"] for pod in world.ours("low-0")] == ["namesake"]
+    assert "gang:ns/high-0" in world.work.due
+    assert not world.owner.taken.claims.given_up

@@ -2,12 +2,14 @@
 
 import contextlib
 import copy
+import json
 
 import pytest
 
 from grovekeeper.api import names, raw
 from grovekeeper.expand import plan
 from grovekeeper.kube import errors, resources
+from grovekeeper.reconciler import creation, gang, preemption
 from tests.reconciler.placing import Placing, pair
 
 DEMO, LATE = "gang:ns/demo-0", "gang:ns/late-0"
@@ -222,3 +224,55 @@ async def test_a_successor_that_goes_while_its_decision_is_written_leaves_no_cha
     with pytest.raises(errors.Unavailable):
         await here.run(DEMO)
     assert here.owner.taken.room.node_of(heir["metadata"]["uid"]) is None
+
+
+async def test_a_hold_for_a_pod_that_is_gone_touches_no_namesake() -> None:
+    here = Placing(1)
+    await here.apply(pair(count=1))
+    await arrived(here)
+    gone = copy.deepcopy(here.ours()[0])
+    here.api._put("pods", {**gone, "metadata": {**gone["metadata"], "uid": "namesake"}})
+    assert await creation.nominate(here.ctx, gone, "n0") == gone
+    assert here.ours()[0]["metadata"]["uid"] == "namesake"
+    assert "nominatedNodeName" not in here.ours()[0].get("status", {})
+
+
+async def test_who_holds_a_node_is_counted_right_whatever_a_writer_has_stored_before_the_event() -> None:
+    here = Placing(1)
+    await here.apply(pair(count=1))
+    await here.settle()
+    await here.bind()
+    pod = here.ours()[0]
+    # The watch tells of a version that the cache had from an answer to a write.
+    owner = gang.Owner(here.ctx)
+    owner.on_pod(pod, pod)
+    assert owner.taken.lowest_priority() == 0
+    landed = owner.taken.landed
+    owner.on_pod(pod, pod)
+    assert owner.taken.landed == landed, "it has landed once"
+    owner.on_pod(pod, None)
+    owner.on_pod(pod, None)
+    assert owner.taken.lowest_priority() is None
+
+
+async def test_a_new_owner_charges_a_released_pod_where_it_is_pinned_and_not_where_it_was_decided_to_go() -> None:
+    here = Placing(1, 1, hold="never")
+    await here.apply(pair(count=1))
+    await here.settle()
+    (pinned,) = here.released().values()
+    other = "n1" if pinned == "n0" else "n0"
+    live = here.gang()
+    notes = {names.ANNOTATION_PLACEMENT: json.dumps({here.ours()[0]["metadata"]["name"]: other})}
+    here.api._put("podgangs", {**live, "metadata": {**live["metadata"], "annotations": notes}})
+    here.see()
+    await here.owner.begin()
+    assert here.owner.taken.room.node_of(here.ours()[0]["metadata"]["uid"]) == pinned
+
+
+async def test_an_ownership_begins_without_what_an_earlier_one_of_the_process_has_kept() -> None:
+    here = await half_released(1, 1)
+    here.owner.releases._whole.add(DEMO)
+    here.owner._cycle._preemption._clearing[DEMO] = preemption.Clearing(frozenset({"x"}), here.clock.monotonic() + 99)
+    await here.owner.begin()
+    assert here.owner.releases._whole == set()
+    assert here.owner._cycle._preemption._clearing == {}

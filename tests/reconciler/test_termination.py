@@ -1,5 +1,6 @@
 import itertools
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -304,6 +305,46 @@ async def test_losing_every_replica_of_a_group_recreates_the_set_replica() -> No
     assert flag is not None
     assert await recovered(here)
     assert world.condition(here.get(resources.SCALINGGROUPS, "demo-0-pool"), termination.IN_PROGRESS) is None
+
+
+@pytest.mark.parametrize("writer", ["termination", "group"])
+async def test_the_mark_of_a_termination_is_not_lost_to_the_groups_own_status(writer: str) -> None:
+    """Both write into one list of conditions, and the group's PodCliques go at the same time."""
+    here = await up()
+    plain = here.api.patch
+    met: list[str] = []
+    flag = {"type": termination.IN_PROGRESS, "status": "True", "reason": "r", "message": "", "lastTransitionTime": "t"}
+
+    async def meets(resource: resources.Resource, name: str, *rest: Any, **more: Any) -> raw.Object:
+        if resource is resources.SCALINGGROUPS and more.get("subresource") == "status" and not met:
+            listed = rest[1]["status"].get("conditions") or ()
+            if listed and any(each["type"] == termination.IN_PROGRESS for each in listed) == (writer == "termination"):
+                met.append(name)
+                live = here.get(resources.SCALINGGROUPS, name)
+                told = live["status"]["conditions"]
+                added = {"conditions": [*told, flag]} if writer == "group" else {"replicas": 0}
+                here.api._put("podcliquescalinggroups", {**live, "status": {**live["status"], **added}})
+        return await plain(resource, name, *rest, **more)
+
+    here.api.patch = meets  # type: ignore[method-assign]
+    await kill(here, "demo-0-pool-0-work", 2)
+    await kill(here, "demo-0-pool-1-work", 2)
+    await here.advance(12 if writer == "termination" else 2)
+    assert met
+    assert world.condition(here.get(resources.SCALINGGROUPS, "demo-0-pool"), termination.IN_PROGRESS) is not None
+
+
+async def test_a_termination_is_counted_on_exactly_the_gang_that_was_read() -> None:
+    here = await up()
+    await kill(here, "demo-0-front", 2)
+    live = here.get(resources.PODGANGS, "demo-0")
+    before = uids(here)
+    here.api._put("podgangs", {**live, "metadata": {**live["metadata"], "uid": "another"}})
+    here.api.changes.clear()  # the cache has not heard of it
+    await here.advance(11)
+    noted = here.get(resources.PODGANGS, "demo-0")["metadata"].get("annotations") or {}
+    assert names.ANNOTATION_TERMINATIONS not in noted
+    assert before <= uids(here), "nothing is given up on old knowledge"
 
 
 async def test_a_gang_that_was_never_scheduled_is_never_terminated() -> None:
