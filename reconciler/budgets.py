@@ -56,6 +56,21 @@ def protects(ctx: Context, pod: raw.Object) -> bool:
     return found is not None and is_ours(found)
 
 
+def refusal(ctx: Context, pods: Sequence[raw.Object]) -> str | None:
+    """Return which budget of somebody else's does not allow all of these pods to go together. O(budgets x pods)."""
+    running = [pod for pod in pods if plan.alive(pod) and plan.ready(pod)]
+    for namespace in sorted({pod["metadata"]["namespace"] for pod in running}):
+        for budget in ctx.stores.budgets.by_index("namespace", namespace):
+            allowed = (budget.get("status") or {}).get("disruptionsAllowed")
+            selector = budget["spec"].get("selector")
+            mine = [p for p in running if p["metadata"]["namespace"] == namespace]
+            count = sum(shape.selects(selector, pod["metadata"].get("labels") or {}) for pod in mine)
+            if allowed is not None and not is_ours(budget) and count > allowed:
+                name = f"{namespace}/{budget['metadata']['name']}"
+                return f"PodDisruptionBudget {name} allows {allowed} disruptions, and {count} of its pods would go"
+    return None
+
+
 def is_ours(budget: raw.Object) -> bool:
     """Return whether we made the budget."""
     return bool((budget["metadata"].get("labels") or {}).get(names.LABEL_MANAGED_BY) == names.MANAGED_BY)

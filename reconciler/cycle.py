@@ -9,6 +9,7 @@ from time import perf_counter
 
 from grovekeeper.api import raw
 from grovekeeper.expand import plan
+from grovekeeper.kube import errors
 from grovekeeper.placement import place, preempt, request, shape
 from grovekeeper.reconciler import (
     asks,
@@ -141,11 +142,10 @@ class Cycle:
             self._taken.room.assume(pod["metadata"]["uid"], pod["spec"], answer.nodes[pod["metadata"]["name"]])
         try:
             await self._writer.persist(found, levels, answer.nodes, answer.score)
+        except errors.Unavailable:
+            raise  # it may have been written: nobody else gets the room before the next look
         except BaseException:  # also where the PodGang's name is somebody else's: nothing is decided
-            for pod in chosen:
-                self._taken.room.forget(pod["metadata"]["uid"])
-                if self._releases.is_there(pod):
-                    self._taken.room.upsert_pod(pod, firm=decisions.succeeds(pod))
+            self._taken.take_back(chosen)
             raise
         for pod in chosen:
             self._taken.claims.release(reservations.mark_of(pod))
@@ -169,7 +169,10 @@ class Cycle:
         now = self._ctx.clock.monotonic()
         for pod in gated:
             since = self._homeless.setdefault(pod["metadata"]["uid"], now)
-            if plan.home(pod) is not None and now - since >= self._ctx.settings.reconcile.reservation_seconds:
+            nominated = (pod.get("status") or {}).get("nominatedNodeName")
+            waits = self._ctx.settings.reconcile.reservation_seconds if plan.home(pod) is not None else 0.0
+            # But for the node that a successor may go back to, a nomination is left from when there was room.
+            if nominated and now - since >= waits:
                 await creation.nominate(self._ctx, pod, None)
                 await self._ctx.enqueue(keys.ROOM)
         return answer.summary

@@ -73,6 +73,16 @@ class Occupancy:
             self._priorities[priority] += 1
             self.landed += before is None
 
+    def take_back(self, pods: Sequence[raw.Object]) -> None:
+        """Take back what was assumed for pods; what a successor among them holds by its nomination is charged again."""
+        for pod in pods:
+            metadata = pod["metadata"]
+            self.room.forget(metadata["uid"])
+            fresh = self.ctx.stores.pods.get(metadata["namespace"], metadata["name"])
+            # One that went meanwhile is not charged any more, and nobody would ever take a charge back again.
+            if fresh is not None and fresh["metadata"]["uid"] == metadata["uid"] and plan.home(fresh) is not None:
+                self.room.upsert_pod(fresh, firm=True)
+
     def recover(self) -> None:
         """Have what any owner has decided and nobody has bound yet take its room, and nothing else that was assumed."""
         self.claims.clear()

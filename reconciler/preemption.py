@@ -14,7 +14,10 @@ from grovekeeper.reconciler import budgets, children, creation, gangstatus, occu
 from grovekeeper.reconciler.context import Context
 
 PATIENCE_SECONDS = 120.0
-"""For how long the room is kept for the preemptor while victims end; then everything is decided anew."""
+"""For how long, beyond their grace period, the room is kept for the preemptor while victims end; then everything is
+decided anew."""
+_GRACE_SECONDS = 30
+"""The grace period of a pod that names none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,24 +73,26 @@ class Preemption:
         for name, node in chosen.placement.nodes.items():
             room.assume(by_name[name]["metadata"]["uid"], by_name[name]["spec"], node)
         uids = frozenset(uid for victim in chosen.victims for uid in victim.uids)
-        self._clearing[key] = Clearing(uids, self.ctx.clock.monotonic() + PATIENCE_SECONDS)
+        doomed = _pods_of(self.ctx, chosen.victims)
+        self._clearing[key] = Clearing(uids, self.ctx.clock.monotonic() + PATIENCE_SECONDS + _grace(doomed))
         claims.given_up |= uids
         listed = ", ".join(victim.name for victim in chosen.victims)
         text = f"{found.gang.name}: {listed} of lower priority make room"
         self.ctx.events.warning(found.w.raw, "GangPreempting", text, self.ctx.clock.stamp())
         done = False
         try:
-            await children.together(
-                creation.nominate(self.ctx, by_name[name], node) for name, node in chosen.placement.nodes.items()
-            )
-            problem = await evict(self.ctx, chosen.victims, f"{found.w.namespace}/{found.gang.name}")
+            problem = await _protected(self.ctx, doomed)
+            if problem is None:
+                await children.together(
+                    creation.nominate(self.ctx, by_name[name], node) for name, node in chosen.placement.nodes.items()
+                )
+                problem = await _evict(self.ctx, chosen.victims, doomed, f"{found.w.namespace}/{found.gang.name}")
             done = problem is None
         finally:
             if not done:
                 claims.given_up -= uids
                 self._clearing.pop(key, None)
-                for pod in gated:
-                    room.forget(pod["metadata"]["uid"])
+                self.taken.take_back(gated)
         return problem or f"room is being made: {listed} of lower priority have to end"
 
     def forget(self, key: str) -> None:
@@ -127,23 +132,42 @@ def candidates(ctx: Context) -> list[preempt.Victim]:
     return result
 
 
-async def evict(ctx: Context, victims: Iterable[preempt.Victim], why: str) -> str | None:
-    """Evict all pods of the victims, or none: return why not, where a PodDisruptionBudget forbids one of them.
-
-    Our own budgets keep gangs from being torn in half; taken whole they are deleted instead.
-
-    O(pods of the victims).
-    """
+def _pods_of(ctx: Context, victims: Iterable[preempt.Victim]) -> list[raw.Object]:
+    """Return the pods that are to go with these gangs. O(pods of the victims)."""
     chosen = list(victims)
     marks = {f"{victim.name.partition('/')[0]}/{gang}" for victim in chosen for gang in victim.gangs}
     doomed = {uid for victim in chosen for uid in victim.uids}
     members = (pod for mark in sorted(marks) for pod in ctx.stores.pods.by_index("gang", mark))
-    listed = [pod for pod in members if pod["metadata"]["uid"] in doomed]
+    return [pod for pod in members if pod["metadata"]["uid"] in doomed]
+
+
+def _grace(pods: Iterable[raw.Object]) -> float:
+    """Return the longest grace period of these pods, in seconds."""
+    given = (pod["spec"].get("terminationGracePeriodSeconds") for pod in pods)
+    return max((_GRACE_SECONDS if seconds is None else seconds for seconds in given), default=0)
+
+
+async def _protected(ctx: Context, doomed: Sequence[raw.Object]) -> str | None:
+    """Return which PodDisruptionBudget spares all of these pods: one that forbids one of them, or all of them together.
+
+    Of somebody else's: our own keep gangs from being torn in half, and these go whole.
+    """
     try:
-        await children.together(_one(ctx, pod, why, dry_run=True) for pod in listed)
+        await children.together(
+            _asked(ctx, pod, dry_run=True)
+            for pod in doomed
+            if not plan.terminating(pod) and not budgets.protects(ctx, pod)
+        )
     except errors.Throttled as error:
         return f"gangs of lower priority are protected: {error}"
-    for victim in chosen:
+    # One that allows each of them may not allow all: a part would go, and the rest stay for ever.
+    refusal = budgets.refusal(ctx, doomed)
+    return f"gangs of lower priority are protected: {refusal}" if refusal is not None else None
+
+
+async def _evict(ctx: Context, victims: Iterable[preempt.Victim], doomed: Sequence[raw.Object], why: str) -> str | None:
+    """Evict the victims' pods; return why not all of them, if so. O(pods of the victims)."""
+    for victim in victims:
         namespace, _, name = victim.name.partition("/")
         live = ctx.stores.gangs.get(namespace, name)
         if live is not None:
@@ -151,24 +175,28 @@ async def evict(ctx: Context, victims: Iterable[preempt.Victim], why: str) -> st
         for gang in victim.gangs:
             await _forget_places(ctx, namespace, gang)
     # What ends for a successor is marked before that successor goes: else another one would be given its node.
-    ending = [pod for pod in listed if plan.terminating(pod) and not plan.disrupted(pod)]
+    ending = [pod for pod in doomed if plan.terminating(pod) and not plan.disrupted(pod)]
     await children.together(_annotated(ctx, resources.PODS, pod, names.ANNOTATION_PREEMPTED, why) for pod in ending)
     try:
-        await children.together(_one(ctx, pod, why, dry_run=False) for pod in listed)
+        await children.together(_one(ctx, pod, why) for pod in doomed)
     except errors.Throttled as error:
-        # A budget that allowed each single one does not allow all: what is left follows when it does.
+        # Somebody else's disruption came in between: what is left follows when the budget allows it.
         return f"gangs of lower priority are going, one pod after the other: {error}"
     return None
 
 
-async def _one(ctx: Context, pod: raw.Object, why: str, *, dry_run: bool) -> None:
-    metadata = pod["metadata"]
+async def _one(ctx: Context, pod: raw.Object, why: str) -> None:
     if plan.terminating(pod):
         return
     if budgets.protects(ctx, pod):
-        if not dry_run:
-            await _delete(ctx, pod, why)
+        await _delete(ctx, pod, why)
         return
+    await _asked(ctx, pod)
+
+
+async def _asked(ctx: Context, pod: raw.Object, *, dry_run: bool = False) -> None:
+    """Ask the eviction API for exactly this pod; one that is gone is fine."""
+    metadata = pod["metadata"]
     try:
         await ctx.client.evict(metadata["name"], metadata["namespace"], uid=metadata["uid"], dry_run=dry_run)
     except errors.NotFound:
@@ -193,11 +221,9 @@ async def _annotated(
     ctx: Context, resource: resources.Resource, obj: raw.Object, key: str, value: str | None
 ) -> raw.Object | None:
     """Write an annotation (None removes it) and return what is stored; None where the object is gone or another one."""
-    body = {"metadata": {"uid": obj["metadata"]["uid"], "annotations": {key: value}}}
-    try:
-        return await children.merge(ctx, resource, obj, body)
-    except errors.Conflict:
-        return None
+    return await children.merge(
+        ctx, resource, obj, {"metadata": {"uid": obj["metadata"]["uid"], "annotations": {key: value}}}
+    )
 
 
 def _holders(pods: Sequence[raw.Object]) -> list[raw.Object]:

@@ -45,11 +45,11 @@ class Releases:
             await children.together(creation.nominate(self.ctx, pod, nodes[pod["metadata"]["name"]]) for pod in pods)
             if not self.taken.has_room(pods, nodes):
                 raise errors.Conflict("somebody took the room while it was being held: placing again")
-        if not all(map(self.is_there, pods)):
+        if not all(map(self._is_there, pods)):
             raise errors.Conflict("a member went while the gang was being placed: looking again")
         await children.together(self._release(pod, nodes[pod["metadata"]["name"]]) for pod in pods)
 
-    def is_there(self, pod: raw.Object) -> bool:
+    def _is_there(self, pod: raw.Object) -> bool:
         """Return whether a pod still is what was decided about: writing the decision took its time."""
         fresh = self._known(pod["metadata"])
         return fresh is not None and plan.alive(fresh)

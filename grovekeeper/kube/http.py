@@ -267,7 +267,9 @@ class HttpClient:
                     raise
                 await asyncio.sleep(min(error.retry_after, 5.0))
             except errors.Unavailable as error:
-                if not again or attempt == _TRIES - 1:
+                # An eviction names the uid: once more it finds its pod ending, or gone.
+                safe = again or (subresource == "eviction" and not error.status)
+                if not safe or attempt == _TRIES - 1:
                     raise
                 await asyncio.sleep(0.05 * 4**attempt if not error.status else min(error.retry_after, 5.0))
         raise AssertionError("unreachable")

@@ -1,10 +1,11 @@
 """Gangs of lower priority make room: what is promised to the gang that comes is promised to nobody else."""
 
+import copy
 from typing import Any
 
 import pytest
 
-from grovekeeper.api import raw
+from grovekeeper.api import names, raw
 from grovekeeper.kube import errors, resources
 from tests.reconciler import placing
 
@@ -31,17 +32,23 @@ class Api(placing.Api):
                 await self.after_evicting()
 
 
-async def occupied() -> placing.Placing:
-    """One node of two CPUs, of which a gang of low priority has one; gangs `high` and `rival` want two and one."""
+async def occupied(pods: int = 1, grace: int | None = None) -> placing.Placing:
+    """One node of two CPUs, of which a gang of low priority has one; gangs `high` and `rival` want two and one.
+
+    With two pods it has both.
+    """
     world = placing.Placing(2)
     api = Api(world.clock)
     api.objects, api.changes = world.api.objects, world.api.changes
     world.api = world.ctx.client = api  # type: ignore[assignment]
-    await world.apply(placing.pair("low", 1))
+    low = placing.pair("low", pods)
+    if grace is not None:
+        low["spec"]["template"]["cliques"][0]["spec"]["podSpec"]["terminationGracePeriodSeconds"] = grace
+    await world.apply(low)
     await world.settle()
     await world.bind()
     await world.settle()
-    assert world.released("low-0") == {"low-0-a-0": "n0"}
+    assert world.released("low-0") == {f"low-0-a-{index}": "n0" for index in range(pods)}
     for name, cpu in (("high", "2"), ("rival", "1")):
         obj = placing.pair(name, 1, cpu=cpu)
         if name == "high":
@@ -118,3 +125,71 @@ async def test_a_namesake_of_a_victim_is_not_evicted() -> None:
     assert [pod["metadata"]["uid"] for pod in world.ours("low-0")] == ["namesake"]
     assert "gang:ns/high-0" in world.work.due
     assert not world.owner.taken.claims.given_up
+
+
+def budget(world: placing.Placing, allowed: int, selector: raw.Object) -> None:
+    """A PodDisruptionBudget of somebody else's, as the disruption controller keeps it."""
+    metadata = {"name": "theirs", "namespace": "ns", "uid": "theirs"}
+    spec = {"selector": {"matchLabels": selector}, "maxUnavailable": allowed}
+    world.api._put(
+        "poddisruptionbudgets", {"metadata": metadata, "spec": spec, "status": {"disruptionsAllowed": allowed}}
+    )
+
+
+@pytest.mark.parametrize(("allowed", "goes"), [(1, False), (2, True)])
+async def test_a_budget_that_allows_each_pod_of_a_gang_and_not_all_spares_the_gang(allowed: int, goes: bool) -> None:
+    world = await occupied(pods=2)
+    budget(world, allowed, {names.LABEL_PODGANG: "low-0"})
+    await arrive(world)
+    before = {pod["metadata"]["uid"] for pod in world.ours("low-0")}
+    await world.run("gang:ns/high-0")
+    left = {pod["metadata"]["uid"] for pod in world.ours("low-0")}
+    assert left == (set() if goes else before)
+    why = world.owner.turns.waiting["gang:ns/high-0"]
+    assert ("ns/theirs allows 1 disruptions, and 2 of its pods would go" in why) != goes
+    nominated = [(pod.get("status") or {}).get("nominatedNodeName") for pod in world.ours("high-0")]
+    assert nominated == ["n0" if goes else None], "what is not made room for is not held"
+
+
+async def test_victims_that_end_slowly_are_waited_for_as_long_as_they_may_take() -> None:
+    world = await occupied(grace=600)
+    await arrive(world)
+    ends = world.api.evict
+
+    async def slow(name: str, namespace: str, **more: Any) -> None:
+        if not more.get("dry_run"):
+            await world.api.delete(resources.PODS, name, namespace)  # with its grace period
+
+    world.api.evict = slow  # type: ignore[method-assign]
+    await world.run("gang:ns/high-0")
+    await world.advance(700)
+    assert "room is being made" in world.owner.turns.waiting["gang:ns/high-0"]
+    world.api.evict = ends  # type: ignore[method-assign]
+    await world.advance(60)
+    assert "room is being made" not in world.owner.turns.waiting["gang:ns/high-0"], "decided anew"
+
+
+async def test_a_successor_whose_gang_fails_to_make_room_keeps_its_home() -> None:
+    world = await occupied()
+    await arrive(world)
+    heir = copy.deepcopy(world.ours("high-0")[0])
+    heir["metadata"].setdefault("annotations", {})[names.ANNOTATION_SUCCEEDS] = "gone"
+    heir["status"] = {"nominatedNodeName": "n0"}
+    world.api._put("pods", heir)
+    world.see()
+    world.api.refusal = errors.Unavailable("down")  # type: ignore[attr-defined]
+    with pytest.raises(errors.Unavailable):
+        await world.run("gang:ns/high-0")
+    assert world.owner.taken.room.node_of(heir["metadata"]["uid"]) == "n0"
+
+
+async def test_a_nomination_from_when_there_was_room_is_let_go() -> None:
+    world = await occupied()
+    await arrive(world)
+    name = world.ours("rival-0")[0]["metadata"]["name"]
+    world.api.foreign("big", node="n0", cpu="2")
+    held = {"status": {"nominatedNodeName": "n0"}}
+    await world.api.patch(resources.PODS, name, "ns", held, type="merge", subresource="status")
+    world.see()
+    await world.run("gang:ns/rival-0")
+    assert "nominatedNodeName" not in world.ours("rival-0")[0]["status"]

@@ -276,3 +276,29 @@ async def test_an_ownership_begins_without_what_an_earlier_one_of_the_process_ha
     await here.owner.begin()
     assert here.owner.releases._whole == set()
     assert here.owner._cycle._preemption._clearing == {}
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+async def test_room_whose_decision_may_have_been_written_is_nobody_elses_before_the_next_look(arrives: bool) -> None:
+    here = Placing(1, 1, hold="never")
+    await here.apply(pair())
+    await here.apply(pair("late", count=1))
+    await arrived(here)
+    plain = here.api.create
+
+    async def unanswered(resource: resources.Resource, obj: raw.Object, *, dry_run: bool = False) -> raw.Object:
+        if resource is resources.PODGANGS and obj["metadata"]["name"] == "demo-0":
+            if arrives:
+                await plain(resource, obj, dry_run=dry_run)
+            raise errors.Unavailable("no answer")
+        return await plain(resource, obj, dry_run=dry_run)
+
+    here.api.create = unanswered  # type: ignore[method-assign]
+    with pytest.raises(errors.Unavailable):
+        await here.run(DEMO)
+    await here.run(LATE)
+    assert here.released() == {}
+    here.api.create = plain  # type: ignore[method-assign]
+    here.see()
+    await here.run(DEMO)
+    assert len(here.released("demo-0")) == 2
