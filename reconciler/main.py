@@ -6,13 +6,15 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import redis as sync_redis
 from celery import Celery, signals
+from kombu.exceptions import OperationalError
+from redis import RedisError
 from redis.asyncio import Redis
 
 from grovekeeper.api import nvlink
@@ -24,6 +26,7 @@ from grovekeeper.runtime import settings as configuration
 from grovekeeper.runtime.clock import Clock
 
 _LOG = logging.getLogger(__name__)
+_PAUSE_SECONDS = 1.0
 
 
 class Process:
@@ -108,7 +111,11 @@ async def run_dispatcher(settings: configuration.Settings, kubeconfig: Path | No
 
 
 def _wake(app: Celery, name: str) -> None:
-    app.send_task(worker.TASKS[name], queue=name, ignore_result=True)
+    """Send a wake-up; raise ConnectionError where Redis is away, which Celery calls by a name of its own."""
+    try:
+        app.send_task(worker.TASKS[name], queue=name, ignore_result=True)
+    except OperationalError as error:
+        raise ConnectionError(str(error)) from error
 
 
 def run_worker(settings: configuration.Settings, kubeconfig: Path | None, queues: list[str]) -> None:
@@ -211,16 +218,15 @@ class _Worker:
 
     def _on_served(self) -> None:
         """Look again at what waited for a kind of another scheduler, now that our own cache has it."""
-        ctx = self._process.context
-        self._jobs.append(asyncio.create_task(ctx.enqueue(*handed.waiting(ctx))))
+        found = handed.waiting(self._process.context)
+        self._jobs.append(asyncio.create_task(self._queued(found)))
 
     async def _lead(self) -> None:
         """Own placement: listen to its queue, and begin by driving forward what the last owner left behind."""
         found = await self._begun()
         self._leading = True
-        await asyncio.to_thread(self._listen, on=True)
         try:
-            await self._process.context.enqueue(*found)
+            await self._heard(found)
             await asyncio.Event().wait()
         finally:
             self._leading = False
@@ -239,13 +245,30 @@ class _Worker:
             await asyncio.sleep(pause)
             pause = min(pause * 2, 5.0)
 
-    def _listen(self, *, on: bool) -> None:
-        """Tell our own Celery consumer to take wake-ups for placement, or no longer; it may not be up yet."""
+    async def _heard(self, found: set[str]) -> None:
+        """Listen to wake-ups and queue these keys; a consumer that is not up and trouble with Redis are waited out."""
+        while not await asyncio.to_thread(self._listen, on=True):
+            await asyncio.sleep(_PAUSE_SECONDS)
+        await self._queued(found)
+
+    async def _queued(self, found: Iterable[str]) -> None:
+        """Put keys in their queues; trouble with Redis is waited out."""
+        while True:
+            try:
+                return await self._process.context.enqueue(*found)
+            except RedisError as error:
+                _LOG.warning("Redis does not answer (%s): waiting for it", error)
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    def _listen(self, *, on: bool) -> bool:
+        """Tell our own Celery consumer to take wake-ups for placement, or no longer; return whether it has heard."""
         control = self._app.control
         change = control.add_consumer if on else control.cancel_consumer
-        for _ in range(30):
-            if change(worker.PLACE, destination=[self._name], reply=True, timeout=1.0) or not on:
-                return
+        try:
+            return bool(change(worker.PLACE, destination=[self._name], reply=True, timeout=1.0))
+        except OperationalError as error:
+            _LOG.warning("Redis does not answer (%s): %s", error, "waiting for it" if on else "it is not told to stop")
+            return False
 
     async def drain_reconcile(self) -> None:
         """Work on the reconcile queue."""
@@ -255,6 +278,9 @@ class _Worker:
         """Work on the placement queue, if this process owns it: one drain at a time."""
         if self._leading:
             await self._placement.run()
+        else:
+            # Redis was away when the consumer was to stop: it takes wake-ups from the owner.
+            await asyncio.to_thread(self._listen, on=False)
 
     async def stop(self) -> None:
         """Let go of everything."""

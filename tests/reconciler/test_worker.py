@@ -1,13 +1,18 @@
 """Drains: as many at once as they may be, and no key left lying by the wake-ups that were turned away."""
 
 import asyncio
+import time
 from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
 
-from grovekeeper.reconciler import keys, worker
+import pytest
+from kombu.exceptions import OperationalError
+from redis import RedisError
+
+from grovekeeper.reconciler import keys, main, worker
 from grovekeeper.reconciler.context import Result
-from grovekeeper.runtime import queue
+from grovekeeper.runtime import queue, settings
 from tests.reconciler import world
 
 
@@ -99,3 +104,91 @@ async def test_the_end_of_a_drain_is_waited_for_until_its_last_key_is_done() -> 
     answered.set()
     await run
     await end
+
+
+class Control:
+    """Celery's: who is told to take wake-ups; answers as it is told to."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+        self.told: list[str] = []
+
+    def add_consumer(self, _queue: str, **_more: Any) -> list[Any]:
+        return self._answer("on")
+
+    def cancel_consumer(self, _queue: str, **_more: Any) -> list[Any]:
+        return self._answer("off")
+
+    def _answer(self, what: str) -> list[Any]:
+        self.told.append(what)
+        answer = self.answers.pop(0) if self.answers else ["ok"]
+        if isinstance(answer, Exception):
+            raise answer
+        if not answer:
+            time.sleep(0.02)  # it waits for an answer, in a thread
+        return list(answer)
+
+
+def standing(control: Control, queued: list[str], *troubles: Exception) -> main._Worker:
+    """A worker that may own placement, with nothing else around it."""
+    left = list(troubles)
+
+    async def enqueue(*found: str) -> None:
+        if left:
+            raise left.pop(0)
+        queued.extend(found)
+
+    async def begin() -> set[str]:
+        return {"gang:ns/demo-0"}
+
+    async def nothing() -> None:
+        """End at once."""
+
+    made = main._Worker(settings.Settings(), None, SimpleNamespace(control=control), [])  # type: ignore[arg-type]
+    made._name = "me"
+    made._process = SimpleNamespace(context=SimpleNamespace(enqueue=enqueue))  # type: ignore[assignment]
+    made._owner = SimpleNamespace(begin=begin)  # type: ignore[assignment]
+    made._placement = SimpleNamespace(ended=nothing, run=nothing)  # type: ignore[assignment]
+    return made
+
+
+async def test_an_owner_that_redis_does_not_answer_waits_for_it_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(main, "_PAUSE_SECONDS", 0.001)
+    control, queued = Control(OperationalError("away"), [], ["ok"]), list[str]()
+    made = standing(control, queued, RedisError("away"))
+    job = asyncio.create_task(made._lead())
+    async with asyncio.timeout(2):
+        while not queued:
+            await asyncio.sleep(0.001)
+    assert control.told == ["on", "on", "on"]
+    assert queued == ["gang:ns/demo-0"]
+    control.answers = [OperationalError("away")]
+    job.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await job
+    assert not made._leading
+    await made.drain_placement()
+    assert control.told[3:] == ["off", "off"], "the wake-ups are the owner's"
+
+
+async def test_who_loses_the_lease_while_it_begins_to_listen_does_not_lead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(main, "_PAUSE_SECONDS", 0.001)
+    control = Control(*[[]] * 10_000)
+    made = standing(control, [])
+    job = asyncio.create_task(made._lead())
+    async with asyncio.timeout(2):
+        while not control.told:
+            await asyncio.sleep(0.001)
+    job.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await job
+    assert not made._leading
+    assert control.told[-1] == "off"
+
+
+def test_a_wake_up_that_cannot_be_sent_is_trouble_that_the_dispatcher_waits_out() -> None:
+    def send_task(_name: str, **_more: Any) -> None:
+        raise OperationalError("away")
+
+    with pytest.raises(OSError, match="away"):
+        main._wake(SimpleNamespace(send_task=send_task), worker.PLACE)  # type: ignore[arg-type]
