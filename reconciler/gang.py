@@ -131,8 +131,9 @@ class Owner:
     async def _hand_over(self, key: str, found: view.Found) -> Result:
         """Leave the gang to the scheduler that its set names."""
         self.turns.note(key, None)
-        answer = await handover.step(self.ctx, found, base_is_placed=self.cached.base_is_placed(found))
-        later = await self.writer.write_status(found, answer.why_not, answer.conditions)
+        based = self.cached.base_is_placed(found)
+        answer = await handover.step(self.ctx, found, base_is_placed=based)
+        later = await self.writer.write_status(found, answer.why_not, answer.conditions, base_is_placed=based)
         await self._wake_scaled(found)
         return Result(min((wait for wait in (later, answer.again) if wait is not None), default=None))
 
@@ -144,7 +145,8 @@ class Owner:
         missing = gangs.missing(found.gang, {fqn: len(pods) for fqn, pods in living.items()})
         why_not, soon = None, None
         known, openings = key in self.turns.waiting, self.taken.room.openings
-        if gated and not missing and self.cached.base_is_placed(found):
+        based = not gated or self.cached.base_is_placed(found)
+        if gated and not missing and based:
             first = self.turns.minimum_first(key, found)
             why_not = await self._cycle.place(found, gated, minimum_only=first is not None)
             # That took its time: what has been bound meanwhile is not taken back below.
@@ -158,7 +160,7 @@ class Owner:
         metrics.GANGS_WAITING.set(len(self.turns.waiting))
         self.releases.note_whole(key, found)
         again = await self.releases.unwind(key, found)
-        later = await self.writer.write_status(found, why_not)
+        later = await self.writer.write_status(found, why_not, base_is_placed=based)
         await self._wake_scaled(found)
         ends = self.taken.claims.next_end(f"{found.w.namespace}/{found.gang.name}")
         waits = [

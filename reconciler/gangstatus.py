@@ -34,9 +34,18 @@ def was_whole(status: raw.Object) -> bool:
 
 
 def status(
-    old: raw.Object, gang: gangs.Gang, pods: Mapping[str, Sequence[raw.Object]], why_not: str | None, now: str
+    old: raw.Object,
+    gang: gangs.Gang,
+    pods: Mapping[str, Sequence[raw.Object]],
+    why_not: str | None,
+    now: str,
+    *,
+    base_is_placed: bool = True,
 ) -> raw.Object:
-    """Return the new status. `why_not` is the placement engine's summary while the gang does not fit."""
+    """Return the new status. `why_not` is the placement engine's summary while the gang does not fit.
+
+    A scaled gang is not asked about before its base gang is placed: that is what it waits for then.
+    """
     placed, need = counts(gang, pods, "scheduled")
     well, _ = counts(gang, pods, "ready")
     missing = gangs.missing(gang, {fqn: sum(map(plan.alive, found)) for fqn, found in pods.items()})
@@ -48,7 +57,8 @@ def status(
     else:
         lost = placed > 0 and was_whole(old)
         reason = MEMBERS_LOST if lost else "Unschedulable" if why_not else "Waiting"
-        text = why_not or (", ".join(missing) if missing else f"{placed} of {need} pods have a node")
+        behind = "" if base_is_placed else f"waits until its base gang {gang.base} has its nodes"
+        text = why_not or ", ".join(missing) or behind or f"{placed} of {need} pods have a node"
         scheduled_condition = conditions.condition(SCHEDULED, False, reason, text[:1024], now)
     return {
         **old,

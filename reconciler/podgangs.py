@@ -65,13 +65,14 @@ class Writer:
             await self.persist(found, self.levels(found.w), {})
 
     async def write_status(
-        self, found: view.Found, why_not: str | None, extra: Sequence[raw.Object] = ()
+        self, found: view.Found, why_not: str | None, extra: Sequence[raw.Object] = (), *, base_is_placed: bool = True
     ) -> float | None:
         """Write the PodGang's status; while all goes well the first write waits for the gang to be ready."""
         live = self.ctx.stores.gangs.get(found.w.namespace, found.gang.name) or await self._restored(found)
         if live is None:
             return None
-        fresh = gangstatus.status(live.get("status") or {}, found.gang, found.pods, why_not, self.ctx.clock.stamp())
+        known, now = live.get("status") or {}, self.ctx.clock.stamp()
+        fresh = gangstatus.status(known, found.gang, found.pods, why_not, now, base_is_placed=base_is_placed)
         fresh["conditions"] = conditions.merged(fresh["conditions"], extra)
         score = (live["metadata"].get("annotations") or {}).get(names.ANNOTATION_SCORE)
         if score is not None:

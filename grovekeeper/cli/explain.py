@@ -51,9 +51,24 @@ def drawn(found: raw.Object, gangs: list[raw.Object], pods: list[raw.Object]) ->
         by_gang.setdefault((pod["metadata"].get("labels") or {}).get(names.LABEL_PODGANG, "?"), []).append(pod)
     for gang in sorted(gangs, key=lambda each: str(each["metadata"]["name"])):
         _gang(root, gang, by_gang.pop(gang["metadata"]["name"], []))
+    placed = {gang["metadata"]["name"] for gang in gangs if conditions.is_true(gang, "Scheduled")}
     for name, mine in sorted(by_gang.items()):
-        root.add(f"gang {name}: not looked at yet: {len(mine)} pods exist; the placement owner is behind or away")
+        root.add(f"gang {name}: {_unwritten(mine, placed)}")
     return root
+
+
+def _unwritten(pods: list[raw.Object], placed: set[str]) -> str:
+    """Return what a gang waits for that has no PodGang: one is written when its pods are complete and it is its turn.
+
+    `placed` are the gangs whose minimum has its nodes.
+    """
+    base = next(filter(None, ((pod["metadata"].get("labels") or {}).get(names.LABEL_BASE_PODGANG) for pod in pods)), "")
+    if base and base not in placed:
+        return f"{len(pods)} pods exist and wait until the base gang {base} has its nodes"
+    return (
+        f"{len(pods)} pods exist: its minimum is not complete yet (see the PodCliques' conditions), "
+        "or the placement owner is behind or away"
+    )
 
 
 _UNWELL = {

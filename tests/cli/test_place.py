@@ -169,6 +169,22 @@ def test_explain_says_what_a_gang_and_its_pods_wait_for() -> None:
     assert "gates of others: other.example.com/gate" in text
 
 
+@pytest.mark.parametrize(
+    ("labels", "want"),
+    [
+        ({"grove.io/base-podgang": "s-0"}, "1 pods exist and wait until the base gang s-0 has its nodes"),
+        ({}, "1 pods exist: its minimum is not complete yet (see the PodCliques' conditions)"),
+    ],
+)
+def test_explain_says_what_a_gang_without_a_podgang_waits_for(labels: dict[str, str], want: str) -> None:
+    marks = {"grove.io/podgang": "s-0-g-0", **labels}
+    pod = {"metadata": {"name": "s-0-g-1-a-x", "labels": marks}, "spec": {}, "status": {}}
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(explain.drawn({"kind": "PodGangSet", "metadata": {"name": "s"}}, [], [pod]))
+    assert f"gang s-0-g-0: {want}" in captured.get()
+
+
 def test_the_picture_shows_domains_in_domains_and_how_full_a_node_is(tmp_path: Path) -> None:
     listed = [node(index) for index in range(28)]
     listed[3]["spec"] = {"unschedulable": True}

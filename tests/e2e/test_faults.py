@@ -1,6 +1,7 @@
 """What goes wrong around a gang: processes that end, webhooks that are away, nodes that are lost. On both targets."""
 
 import contextlib
+import functools
 import re
 import signal
 import urllib.request
@@ -221,7 +222,8 @@ def test_a_set_deleted_in_the_middle_of_everything_leaves_nothing(world: World) 
 
     def left() -> list[str]:
         kinds = [("podcliques", ""), ("podcliquescalinggroups", ""), ("pods", "/api/v1"), ("services", "/api/v1")]
-        kinds += [("podgangs", "/apis/scheduler.grove.io/v1alpha1")]
+        kinds += [("podgangs", "/apis/scheduler.grove.io/v1alpha1"), ("controllerrevisions", "/apis/apps/v1")]
+        kinds += [("poddisruptionbudgets", "/apis/policy/v1"), ("secrets", "/api/v1")]
         found = []
         for plural, where in kinds:
             path = world.path(plural, group=where) if where else world.path(plural)
@@ -240,8 +242,10 @@ def test_a_scale_below_the_minimum_is_refused_or_lifted(world: World) -> None:
     code, text = refused(lambda: world.scale("podcliques", "w-0-pc-a", 1))
     assert code in (403, 422)
     assert "minAvailable 2" in text
-    code, text = refused(lambda: world.scale("podcliques", "w-0-pc-a", -1))
-    assert code == 422
+    scalable = {"podcliques": "w-0-pc-a", "podcliquescalinggroups": "w-0-sg-x", "podgangsets": "w"}
+    for plural, name in scalable.items():
+        code, text = refused(functools.partial(world.scale, plural, name, -1))
+        assert code == 422, text
     world.scale("podcliquescalinggroups", "w-0-sg-x", 1)
     world.stays(lambda: len(world.pods()) == 10, "the group's minimum")
 

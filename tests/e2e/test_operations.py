@@ -26,13 +26,22 @@ ASIDE: dict[str, dict[str, str]] = {}
 @pytest.mark.slow
 @pytest.mark.timeout(400 * PATIENCE)
 def test_upgrade1_gangs_of_the_first_release_survive_and_are_scaled_by_this_one(world: World, tmp_path: Path) -> None:
-    """UPGRADE: pods keep their UIDs and their old init gate; what is new has the new one."""
+    """UPGRADE: pods keep their UIDs and their old init gate; what is new has the new one.
+
+    What the first release made goes to zero and back as well, and what it had at zero comes up: Grove's change of the
+    names of gangs left such pods gated for good.
+    """
     world.add_nodes(6)
     try:
         with old_build(world, tmp_path):
             cliques = [world.clique("bootstrap", 1), world.clique("worker", 1, startsAfter=["bootstrap"])]
             obj = world.set(cliques, cliqueStartupType="CliqueStartupTypeExplicit")
             world.apply(obj)
+            resting = world.set([world.clique("idle", 2)])
+            resting["metadata"]["name"] = "resting"
+            world.apply(resting)
+            world.wait_pods(4, 4, 60)
+            world.scale("podgangsets", "resting", 0)
             world.wait_pods(2, 2, 60)
             before = {pod["metadata"]["uid"]: pod for pod in world.pods()}
         restart(world, {"GROVEKEEPER_INIT_IMAGE": NEW_IMAGE})
@@ -45,6 +54,13 @@ def test_upgrade1_gangs_of_the_first_release_survive_and_are_scaled_by_this_one(
         assert all(p["spec"]["nodeName"] == before[p["metadata"]["uid"]]["spec"]["nodeName"] for p in kept)
         world.apply(changed(obj, "worker"))
         world.wait(lambda: all(gates(p) == [NEW_IMAGE] for p in world.pods("worker")), "an update to reach them", 60)
+        world.scale("podgangsets", "resting", 1)
+        world.wait_pods(4, 4, 60)  # what was applied has one replica of `w`
+        for plural, name, left in (("podcliques", "w-0-worker", 3), ("podgangsets", "w", 2)):
+            world.scale(plural, name, 0)
+            world.wait_pods(left, left, 60)
+            world.scale(plural, name, 1)
+            world.wait_pods(4, 4, 60)
     finally:
         restart(world, {})
 
