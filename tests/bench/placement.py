@@ -25,7 +25,7 @@ from grovekeeper.placement import place, request, snapshot
 from tests.bench import cases, judge, peers
 
 LIMITS = tomllib.loads((Path(__file__).parent / "limits.toml").read_text())["placement"]
-TUNED, HELD_OUT = 0, 100_000
+TUNED, HELD_OUT = 0, 200_000
 """First seed of each set."""
 KUEUE_PER_SECOND = 15_000 / 401
 """Workloads that Kueue's own performance run admits."""
