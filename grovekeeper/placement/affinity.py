@@ -13,7 +13,8 @@ import numpy as np
 
 from grovekeeper.api import raw
 from grovekeeper.placement import shape as shapes
-from grovekeeper.placement.snapshot import Mask, Snapshot
+from grovekeeper.placement.nodes import Mask
+from grovekeeper.placement.snapshot import Snapshot
 
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 

@@ -8,8 +8,9 @@ from itertools import pairwise
 import numpy as np
 
 from grovekeeper.placement import pack, parts, request
+from grovekeeper.placement.nodes import Ints
 from grovekeeper.placement.search import Search
-from grovekeeper.placement.snapshot import Ints, Snapshot
+from grovekeeper.placement.snapshot import Snapshot
 
 
 def unknown_level(key: str) -> request.Reasons:

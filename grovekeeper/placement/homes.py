@@ -11,7 +11,8 @@ import numpy as np
 
 from grovekeeper.placement import request
 from grovekeeper.placement import shape as shapes
-from grovekeeper.placement.snapshot import Ints, Snapshot
+from grovekeeper.placement.nodes import Ints
+from grovekeeper.placement.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)

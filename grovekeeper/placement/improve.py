@@ -13,7 +13,7 @@ import numpy as np
 
 from grovekeeper.placement import pack, parts
 from grovekeeper.placement import search as searching
-from grovekeeper.placement.snapshot import Ints, Mask
+from grovekeeper.placement.nodes import Ints, Mask
 
 ATTEMPTS = 24
 _FEWEST_ATTEMPTS = 3

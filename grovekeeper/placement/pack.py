@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from grovekeeper.placement.snapshot import Ints, Mask
+from grovekeeper.placement.nodes import Ints, Mask
 
 Floats = npt.NDArray[np.float64]
 

@@ -12,7 +12,8 @@ import numpy as np
 from grovekeeper.api import names, raw
 from grovekeeper.placement import affinity, request
 from grovekeeper.placement import shape as shapes
-from grovekeeper.placement.snapshot import Ints, Mask, Snapshot
+from grovekeeper.placement.nodes import Ints, Mask
+from grovekeeper.placement.snapshot import Snapshot
 
 
 @dataclass(slots=True)

@@ -12,7 +12,8 @@ import numpy as np
 
 from grovekeeper.placement import explain, homes, improve, parts, request
 from grovekeeper.placement import search as searching
-from grovekeeper.placement.snapshot import Ints, Snapshot
+from grovekeeper.placement.nodes import Ints
+from grovekeeper.placement.snapshot import Snapshot
 
 
 def place(

@@ -16,7 +16,8 @@ from math import comb
 import numpy as np
 
 from grovekeeper.placement import pack, parts, place, request
-from grovekeeper.placement.snapshot import Ints, Snapshot
+from grovekeeper.placement.nodes import Ints
+from grovekeeper.placement.snapshot import Snapshot
 
 TRIES = 96
 COUNTS = 20_000

@@ -7,7 +7,8 @@ required level, the eligible nodes with the most room until they could hold it w
 import numpy as np
 
 from grovekeeper.placement import pack, parts, request
-from grovekeeper.placement.snapshot import Ints, Snapshot
+from grovekeeper.placement.nodes import Ints
+from grovekeeper.placement.snapshot import Snapshot
 
 
 def nodes(gang: request.GangAsk, snapshot: Snapshot) -> frozenset[str]:

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from grovekeeper.placement import pack, parts, request, spreading
-from grovekeeper.placement.snapshot import Ints, Mask, Snapshot
+from grovekeeper.placement.nodes import Ints, Mask
+from grovekeeper.placement.snapshot import Snapshot
 
 TRIES = 256
 Spots = list[tuple[int, int]]

@@ -8,17 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 from grovekeeper.api import raw
+from grovekeeper.placement import nodes, room
 from grovekeeper.placement import shape as shapes
-
-Ints = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
-PODS = "pods"
-MOST = 2**53
-"""More of a resource than anybody means; keeps sums within 64 bits, whatever a quantity says."""
+from grovekeeper.placement.nodes import Ints, Mask
 
 
 @dataclass(slots=True)
@@ -35,32 +28,20 @@ class Snapshot:
     """Nodes, what is free on them, and where they are in the topology."""
 
     def __init__(self) -> None:
-        self._rows: dict[str, int] = {}
-        self._names: list[str | None] = []
-        self._nodes: list[raw.Object | None] = []
-        self._resources: dict[str, int] = {PODS: 0}
-        self._free: Ints = np.zeros((0, 1), dtype=np.int64)
-        self._total: Ints = np.zeros((0, 1), dtype=np.int64)
+        self._nodes = nodes.Nodes()
+        self._room = room.Room(self._nodes)
         self._charges: dict[str, _Charge] = {}
         self._by_node: dict[str, set[str]] = {}
         self._nominated: dict[str, _Charge] = {}
         """Those of the charges that are nominations."""
-        self._tenants: Ints = np.zeros(0, dtype=np.int64)
-        """Pods by row, those that every node has left out."""
-        self._epoch = 0
         self._freed = 0
-        self._all: tuple[int, Ints] = (-1, np.zeros(0, dtype=np.int64))
-        self._masks: dict[str, tuple[int, Mask]] = {}
-        self._refusals: dict[str, tuple[int, list[tuple[int, str]]]] = {}
-        self._domains: dict[str, tuple[int, Ints, list[str]]] = {}
-        self._requests: dict[str, tuple[raw.Object, shapes.Requests]] = {}
         self._pods: dict[str, raw.Object] = {}
         """Every pod that was seen, by UID: for its labels."""
         self._repelling: dict[str, raw.Object] = {}
         """Those of them with required anti-affinity."""
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._nodes.numbers)
 
     @property
     def openings(self) -> int:
@@ -68,43 +49,29 @@ class Snapshot:
 
         What did not fit at the same number does not fit now: charges may have been added since, nothing else.
         """
-        return self._freed + self._epoch
+        return self._freed + self._nodes.epoch
 
     def upsert_node(self, node: raw.Object) -> bool:
         """Take in a node; return whether room may have grown (new, more resources, fewer taints, ready again)."""
         name = node["metadata"]["name"]
-        row = self._rows.get(name)
-        old = self._nodes[row] if row is not None else None
-        if old is not None and row is not None and _same_node(old, node):
-            self._nodes[row] = node
-            return False
+        row = self._nodes.put(node)
         if row is None:
-            row = self._new_row(name)
-        self._nodes[row] = node
-        self._epoch += 1
+            return False
+        self._room.grow(row)
         try:
             offered = shapes.allocatable(node)
         except ValueError:
             # A quantity that is no number: the node offers nothing until it is mended; the others are not disturbed.
             offered = {}
-        for resource in offered:
-            self._column(resource)
-        self._total[row] = 0
-        for resource, amount in offered.items():
-            self._total[row, self._resources[resource]] = min(amount, MOST)
-        self._total[row, self._port_columns()] = 1
+        self._room.offer(row, offered)
         self._recount(row, name)
         return True
 
     def remove_node(self, name: str) -> None:
         """Forget a node; pods charged to it stay known."""
-        row = self._rows.pop(name, None)
+        row = self._nodes.remove(name)
         if row is not None:
-            self._names[row] = None
-            self._nodes[row] = None
-            self._free[row] = 0
-            self._total[row] = 0
-            self._epoch += 1
+            self._room.clear(row)
 
     def upsert_pod(self, pod: raw.Object, *, firm: bool = False) -> bool:
         """Take in a pod of anybody; return whether room may have grown. A `firm` nomination holds against everybody."""
@@ -162,14 +129,14 @@ class Snapshot:
     def without(self, uids: Iterable[str]) -> Iterator[None]:
         """Within the block, what these pods are charged with is free: for asking "what if". O(pods)."""
         lent = [charge for uid in set(uids) if (charge := self._charges.get(uid)) is not None]
-        spots = [(row, charge.requests) for charge in lent if (row := self._rows.get(charge.node)) is not None]
+        spots = [(row, charge.requests) for charge in lent if (row := self._nodes.numbers.get(charge.node)) is not None]
         for row, requests in spots:
-            self._take(row, requests, -1)
+            self._room.take(row, requests, -1)
         try:
             yield
         finally:
             for row, requests in spots:
-                self._take(row, requests, 1)
+                self._room.take(row, requests, 1)
 
     def charged(self, *, repelling: bool = False) -> Iterator[tuple[int, raw.Object]]:
         """Yield row and pod of all that is charged to a known node, or of those with required anti-affinity. O(pods).
@@ -179,14 +146,14 @@ class Snapshot:
         """
         for uid, pod in (self._repelling if repelling else self._pods).items():
             charge = self._charges.get(uid)
-            row = self._rows.get(charge.node) if charge is not None else None
+            row = self._nodes.numbers.get(charge.node) if charge is not None else None
             if row is not None:
                 yield row, pod
 
     def tenants(self) -> Iterator[tuple[int, str]]:
         """Yield row and UID of each pod on a node, but for those that every node has. O(pods)."""
         for uid, charge in self._charges.items():
-            row = self._rows.get(charge.node)
+            row = self._nodes.numbers.get(charge.node)
             if row is not None and charge.tenant:
                 yield row, uid
 
@@ -195,8 +162,8 @@ class Snapshot:
         result: dict[int, Ints] = {}
         for uid in uids:
             charge = self._charges.get(uid)
-            row = self._rows.get(charge.node) if charge is not None else None
-            vector = self.vector(charge.requests) if charge is not None else None
+            row = self._nodes.numbers.get(charge.node) if charge is not None else None
+            vector = self._room.vector(charge.requests) if charge is not None else None
             if row is not None and vector is not None:
                 result[row] = result[row] + vector if row in result else vector
         return result
@@ -217,124 +184,69 @@ class Snapshot:
 
     def holds(self, spec: raw.Object, node: str) -> bool:
         """Return whether a node has the room for all that is charged to it, in what this (charged) pod asks for."""
-        row, vector = self._rows.get(node), self.vector(shapes.requests(spec))
+        row, vector = self._nodes.numbers.get(node), self._room.vector(shapes.requests(spec))
         if row is None or vector is None:
             return False
-        free = self._free[row]
+        free = self._room.free[row]
         if (free[vector > 0] < 0).any():
             free = free.copy()
             for other, requests in self.higher_nominations(spec.get("priority") or 0):
-                more = self.vector(requests) if other == node else None
+                more = self._room.vector(requests) if other == node else None
                 free += more if more is not None else 0
         return not (free[vector > 0] < 0).any()
 
     def node_names(self) -> Sequence[str | None]:
         """Return the node name of each row; None where a row is empty."""
-        return self._names
+        return self._nodes.names
 
     def rows(self) -> Ints:
         """Return the rows that hold a node; cached until the nodes change."""
-        if self._all[0] != self._epoch:
-            found = np.flatnonzero(np.fromiter((n is not None for n in self._nodes), np.bool_, len(self._nodes)))
-            self._all = (self._epoch, found.astype(np.int64))
-        return self._all[1]
+        return self._nodes.rows()
 
     def epoch(self) -> int:
         """Return a number that changes when anything does that placement reads of nodes."""
-        return self._epoch
+        return self._nodes.epoch
 
     def height(self) -> int:
         """Return how many rows the arrays have, empty ones included."""
-        return len(self._free)
+        return len(self._room.free)
 
     def row_of(self, name: str) -> int | None:
         """Return the row of a node."""
-        return self._rows.get(name)
+        return self._nodes.numbers.get(name)
 
     def free(self) -> Ints:
         """Return a copy of what is free, nodes by resources."""
-        return self._free.copy()
+        return self._room.free.copy()
 
     def whole(self) -> Mask:
         """Return which rows have nothing on them but what every node has."""
-        result: Mask = self._tenants == 0
+        result: Mask = self._room.tenants == 0
         return result
 
     def vector(self, requests: Mapping[str, int]) -> Ints | None:
         """Return a request as a row; None where some resource is on no node at all."""
-        for resource in requests:
-            if resource.startswith(shapes.HOST_PORT):
-                self._column(resource)
-        vector = np.zeros(len(self._resources), dtype=np.int64)
-        vector[0] = 1
-        for resource, amount in requests.items():
-            column = self._resources.get(resource)
-            if column is None:
-                return None
-            vector[column] = min(amount, MOST)
-        return vector
+        return self._room.vector(requests)
 
     def resource_names(self) -> list[str]:
         """Return resource names by column."""
-        return list(self._resources)
+        return list(self._room.columns)
 
     def eligible(self, spec: raw.Object) -> Mask:
-        """Return which nodes may take the pod at all: ready, tolerated, selected. Not to be changed.
-
-        Cached by what decides it, so that the pods of all gangs of a kind share one pass over the nodes.
-        """
-        key = shapes.eligibility(spec)
-        known = self._masks.get(key)
-        if known is not None and known[0] == self._epoch:
-            return known[1]
-        mask = np.fromiter(
-            (node is not None and shapes.refusal(spec, node) is None for node in self._nodes),
-            dtype=np.bool_,
-            count=len(self._nodes),
-        )
-        if len(self._masks) > 512:
-            self._masks.clear()
-        self._masks[key] = (self._epoch, mask)
-        return mask
+        """Return which nodes may take the pod at all: ready, tolerated, selected. Not to be changed."""
+        return self._nodes.eligible(spec)
 
     def refusals(self, spec: raw.Object) -> list[tuple[int, str]]:
-        """Return row and reason of each node that may not take the pod whatever room it has. Not to be changed.
-
-        Cached like `eligible`; O(nodes) the first time.
-        """
-        key = shapes.eligibility(spec)
-        known = self._refusals.get(key)
-        if known is not None and known[0] == self._epoch:
-            return known[1]
-        found = ((row, shapes.refusal(spec, node)) for row, node in enumerate(self._nodes) if node is not None)
-        result = [(row, why) for row, why in found if why]
-        if len(self._refusals) > 512:
-            self._refusals.clear()
-        self._refusals[key] = (self._epoch, result)
-        return result
+        """Return row and reason of each node that may not take the pod whatever room it has. Not to be changed."""
+        return self._nodes.refusals(spec)
 
     def domains(self, key: str) -> tuple[Ints, list[str]]:
-        """Return for a label key each node's domain number (-1: no such label) and the domains' names."""
-        known = self._domains.get(key)
-        if known is not None and known[0] == self._epoch:
-            return known[1], known[2]
-        numbers: dict[str, int] = {}
-        ids = np.full(len(self._free), -1, dtype=np.int64)
-        for row, node in enumerate(self._nodes):
-            value = ((node or {}).get("metadata") or {}).get("labels", {}).get(key) if node else None
-            if value is not None:
-                ids[row] = numbers.setdefault(value, len(numbers))
-        # Domains are numbered by name, so that ties do not depend on the order in which nodes were seen.
-        names = sorted(numbers)
-        place = {name: number for number, name in enumerate(names)}
-        renumber = np.array([place[name] for name in numbers] or [0], dtype=np.int64)
-        ids = np.where(ids >= 0, renumber[ids], -1)
-        self._domains[key] = (self._epoch, ids, names)
-        return ids, names
+        """Return for a label key each row's domain number (-1: no such label) and the domains' names."""
+        return self._nodes.domains(key, len(self._room.free))
 
     def totals(self) -> Ints:
         """Return what each node offers when empty."""
-        return self._total
+        return self._room.total
 
     def higher_nominations(self, priority: int) -> Iterable[tuple[str, shapes.Requests]]:
         """Yield node and requests of nominated pods of lower priority than the asker: they do not hold against it."""
@@ -348,48 +260,22 @@ class Snapshot:
         except ValueError:
             return {}
 
-    def _new_row(self, name: str) -> int:
-        row = len(self._names)
-        self._rows[name] = row
-        self._names.append(name)
-        self._nodes.append(None)
-        if row >= len(self._free):
-            grown = max(64, len(self._free))
-            width = len(self._resources)
-            self._free = np.vstack([self._free, np.zeros((grown, width), dtype=np.int64)])
-            self._total = np.vstack([self._total, np.zeros((grown, width), dtype=np.int64)])
-            self._tenants = np.append(self._tenants, np.zeros(grown, dtype=np.int64))
-        return row
-
-    def _column(self, resource: str) -> None:
-        if resource in self._resources:
-            return
-        self._resources[resource] = len(self._resources)
-        column = np.zeros((len(self._free), 1), dtype=np.int64)
-        if resource.startswith(shapes.HOST_PORT):
-            column[list(self._rows.values())] = 1
-        self._free = np.hstack([self._free, column])
-        self._total = np.hstack([self._total, column])
-
-    def _port_columns(self) -> list[int]:
-        return [column for name, column in self._resources.items() if name.startswith(shapes.HOST_PORT)]
-
     def _recount(self, row: int, name: str) -> None:
-        self._free[row] = self._total[row]
-        self._tenants[row] = 0
+        self._room.free[row] = self._room.total[row]
+        self._room.tenants[row] = 0
         for uid in self._by_node.get(name, ()):
-            self._take(row, self._charges[uid].requests, 1)
-            self._tenants[row] += self._charges[uid].tenant
+            self._room.take(row, self._charges[uid].requests, 1)
+            self._room.tenants[row] += self._charges[uid].tenant
 
     def _charge(self, uid: str, charge: _Charge) -> None:
         self._charges[uid] = charge
         self._by_node.setdefault(charge.node, set()).add(uid)
         if charge.nominated_priority is not None:
             self._nominated[uid] = charge
-        row = self._rows.get(charge.node)
+        row = self._nodes.numbers.get(charge.node)
         if row is not None:
-            self._take(row, charge.requests, 1)
-            self._tenants[row] += charge.tenant
+            self._room.take(row, charge.requests, 1)
+            self._room.tenants[row] += charge.tenant
 
     def _drop(self, uid: str) -> bool:
         charge = self._charges.pop(uid, None)
@@ -398,33 +284,14 @@ class Snapshot:
         self._freed += 1
         self._by_node[charge.node].discard(uid)
         self._nominated.pop(uid, None)
-        row = self._rows.get(charge.node)
+        row = self._nodes.numbers.get(charge.node)
         if row is not None:
-            self._take(row, charge.requests, -1)
-            self._tenants[row] -= charge.tenant
+            self._room.take(row, charge.requests, -1)
+            self._room.tenants[row] -= charge.tenant
         return True
-
-    def _take(self, row: int, requests: shapes.Requests, sign: int) -> None:
-        self._free[row, 0] -= sign
-        for resource, amount in requests.items():
-            column = self._resources.get(resource)
-            if column is None:
-                self._column(resource)
-                column = self._resources[resource]
-            self._free[row, column] -= sign * min(amount, MOST)
 
 
 def _of_node(pod: raw.Object) -> bool:
     """Return whether a pod is there because the node is: of a DaemonSet, or the kubelet's own."""
     owners = pod["metadata"].get("ownerReferences") or ()
     return any(owner.get("controller") and owner.get("kind") in ("DaemonSet", "Node") for owner in owners)
-
-
-def _same_node(old: raw.Object, new: raw.Object) -> bool:
-    """Return whether nothing that placement reads has changed: heartbeats must cost nothing."""
-    return (
-        old["metadata"].get("labels") == new["metadata"].get("labels")
-        and old.get("spec") == new.get("spec")
-        and (old.get("status") or {}).get("allocatable") == (new.get("status") or {}).get("allocatable")
-        and shapes.ready(old) == shapes.ready(new)
-    )

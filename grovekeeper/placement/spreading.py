@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from grovekeeper.placement import request
-from grovekeeper.placement.snapshot import Ints, Snapshot
+from grovekeeper.placement.nodes import Ints
+from grovekeeper.placement.snapshot import Snapshot
 
 Ranked = Callable[[Ints, Ints], Sequence[int]]
 """From domain numbers by row and the rows in question to the domains that could hold the sibling, best first."""
