@@ -15,98 +15,41 @@ import redis as sync_redis
 from celery import Celery, signals
 from kombu.exceptions import OperationalError
 from redis import RedisError
-from redis.asyncio import Redis
 
 from grovekeeper.api import nvlink
-from grovekeeper.kube import credentials, errors, events, informer, lease
-from grovekeeper.kube.http import HttpClient
-from grovekeeper.reconciler import context, dispatcher, gang, handed, kinds, worker
-from grovekeeper.runtime import queue, serve
+from grovekeeper.kube import credentials, errors
+from grovekeeper.reconciler import dispatcher, equipment, gang, handed, worker
+from grovekeeper.runtime import serve
 from grovekeeper.runtime import settings as configuration
-from grovekeeper.runtime.clock import Clock
 
 _LOG = logging.getLogger(__name__)
 _PAUSE_SECONDS = 1.0
 
 
-class Process:
-    """What both processes have: clients, caches, queues, clock."""
-
-    def __init__(
-        self, settings: configuration.Settings, given: credentials.Credentials, name: str, component: str
-    ) -> None:
-        self.settings = settings
-        client = self.client = HttpClient(given, name)
-        # A pool of connections each: a lease that is renewed, and a gang that is placed, never wait behind the
-        # thousand pods that are being created at the moment.
-        self.leases = HttpClient(given, name)
-        self.placement = self.election("grovekeeper-placement")
-        self.placing = HttpClient(given, name, self.placement.left)
-        self.redis = Redis.from_url(configuration.redis_url(settings), socket_timeout=10)
-        self.informers = {
-            plural: informer.Informer(
-                client,
-                resource,
-                labels=labels,
-                indexes=context.INDEXES.get(plural),
-                optional=plural in context.OPTIONAL,
-            )
-            for plural, (resource, labels) in context.WATCHED.items()
-        }
-        self.foreign = {
-            mark: informer.Informer(client, resource)
-            for mark, resource in kinds.watched(settings.schedulers.profiles).items()
-        }
-        self.group = informer.Informers(self.informers.values(), self.foreign.values())
-        plurals = [*context.WATCHED, *self.foreign]
-        self.context = context.Context(
-            client=client,
-            stores=context.Stores(**{context.FIELDS[p]: each.store for p, each in self.informers.items()}),
-            work=queue.Queue(self.redis, worker.RECONCILE, plurals),
-            placement=queue.Queue(self.redis, worker.PLACE, plurals),
-            clock=Clock(settings.clock_offset_file),
-            events=events.Recorder(client, component),
-            settings=settings,
-            foreign=kinds.Caches(dict(self.foreign)),
-        )
-
-    def election(self, name: str) -> lease.Election:
-        """Return an election for one of our Leases."""
-        identity = f"{socket.gethostname()}-{os.getpid()}"
-        return lease.Election(self.leases, self.settings.namespace, name, identity)
-
-    async def close(self) -> None:
-        """Stop the caches and close connections."""
-        await self.group.stop()
-        await self.redis.aclose()
-        for client in (self.client, self.leases, self.placing):
-            await client.close()
-
-
 async def run_dispatcher(settings: configuration.Settings, kubeconfig: Path | None) -> None:
     """Watch and fill the queue, while leading, until SIGTERM."""
-    process = Process(settings, await credentials.load(kubeconfig), "dispatcher", "grovekeeper-dispatcher")
+    own = equipment.Equipment(settings, await credentials.load(kubeconfig), "dispatcher", "grovekeeper-dispatcher")
     app = worker.application(configuration.redis_url(settings))
-    dispatch = dispatcher.Dispatcher(process.context, process.redis, partial(_wake, app), process.informers.values())
-    for mark, each in process.foreign.items():
+    dispatch = dispatcher.Dispatcher(own.context, own.redis, partial(_wake, app), own.informers.values())
+    for mark, each in own.foreign.items():
         dispatch.follow_foreign(mark, each)
-    election = process.election("grovekeeper-dispatcher")
+    election = own.election("grovekeeper-dispatcher")
 
     def missing() -> dict[str, str]:
-        found = process.group.problems()
+        found = own.group.problems()
         return {**found, "redis": dispatch.trouble} if dispatch.trouble else found
 
     side = await serve.start(settings.metrics_bind, settings.metrics_port, missing)
-    jobs = [asyncio.create_task(process.context.events.run())]
+    jobs = [asyncio.create_task(own.context.events.run())]
     try:
-        await process.group.start()
-        if settings.auto_mnnvl and not process.context.stores.domains.served:
+        await own.group.start()
+        if settings.auto_mnnvl and not own.context.stores.domains.served:
             _LOG.error("auto_mnnvl is on, but %s", nvlink.NO_DRIVER)
         jobs.append(asyncio.create_task(election.run(dispatch.run)))
         await _until_stopped(jobs[-1])
     finally:
         await _cancel(jobs)
-        await process.close()
+        await own.close()
         await side.cleanup()
 
 
@@ -188,7 +131,8 @@ class _Worker:
     async def start(self, name: str) -> None:
         """Fill the caches, then stand for election."""
         self._name = name
-        self._process = Process(self._settings, await credentials.load(self._kubeconfig), "worker", "grovekeeper")
+        given = await credentials.load(self._kubeconfig)
+        self._process = equipment.Equipment(self._settings, given, "worker", "grovekeeper")
         ctx = self._process.context
         self._owner = gang.Owner(replace(ctx, client=self._process.placing))
         self._process.informers["nodes"].add_handler(self._owner.taken.on_node)

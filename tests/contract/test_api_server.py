@@ -187,9 +187,9 @@ async def test_lists_select_and_come_in_pages(client: HttpClient, namespace: str
     one = await client.list(CONFIG_MAPS, namespace, fields="metadata.name=m2")
     assert [item["metadata"]["name"] for item in one.items] == ["m2"]
     path = f"/api/v1/namespaces/{namespace}/configmaps?labelSelector=odd%3D0&limit=3"
-    first = await client._call("GET", CONFIG_MAPS, path)
+    first = await client._wire.call("GET", CONFIG_MAPS, path)
     assert len(first["items"]) == 3
-    rest = await client._call("GET", CONFIG_MAPS, f"{path}&continue={first['metadata']['continue']}")
+    rest = await client._wire.call("GET", CONFIG_MAPS, f"{path}&continue={first['metadata']['continue']}")
     assert [item["metadata"]["name"] for item in rest["items"]] == ["m6"]
     assert not rest["metadata"].get("continue")
 
