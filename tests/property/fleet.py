@@ -254,10 +254,10 @@ class Fleet:
         return {e.old["metadata"]["name"] for e in news if e.old and (e.new is None or not plan.alive(e.new))}
 
     def the_set(self) -> raw.Object | None:
-        """The set, if there is one."""
+        """The set that the sequence is about, if it is there."""
         for plural in ("podcliquesets", "podgangsets"):
-            for obj in self.server.of(plural).values():
-                return obj
+            if ("ns", "demo") in self.server.of(plural):
+                return self.server.of(plural)["ns", "demo"]
         return None
 
     def members(self, gang_name: str, group: raw.Object | None = None) -> dict[str, int]:

@@ -28,6 +28,8 @@ MOVES: st.SearchStrategy[Move] = st.one_of(
     st.tuples(st.just("revert")),
     st.tuples(st.just("delete"), KINDS, SMALL),
     st.tuples(st.just("fail pod"), SMALL),
+    st.tuples(st.just("evict pod"), SMALL),
+    st.tuples(st.just("rival"), st.sampled_from(["comes", "goes"])),
     st.tuples(st.just("lose node"), SMALL),
     st.tuples(st.just("remove node"), SMALL),
     st.tuples(st.just("nodes back")),
@@ -52,9 +54,9 @@ SHAPES = st.fixed_dictionaries(
 )
 
 
-def manifest(shape: dict[str, Any]) -> raw.Object:
+def manifest(shape: dict[str, Any], name: str = "demo") -> raw.Object:
     """The set that a sequence begins with: front, and a group pool of lead and work; a CPU a pod."""
-    obj = world.podset(shape["kind"])
+    obj = world.podset(shape["kind"], name)
     cliques = obj["spec"]["template"]["cliques"]
     for clique in cliques:
         clique["spec"]["podSpec"]["containers"][0]["resources"] = {"requests": {"cpu": "1"}}
@@ -73,6 +75,9 @@ class Sequence:
         self.fleet = fleet.Fleet(seed)
         self.git = manifest(shape)
         self._first = copy.deepcopy(self.git)
+        self.rival = manifest(shape, "rival")
+        for clique in self.rival["spec"]["template"]["cliques"]:
+            clique["spec"]["podSpec"]["priority"] = 10
         self._next = 0
         self._settled = shape["settled"]
         for _ in range(shape["nodes"]):
@@ -159,6 +164,20 @@ class Sequence:
             pod = bound[number % len(bound)]
             self.fleet.server.change("pods", pod, status={**pod["status"], "phase": "Failed"})
 
+    async def _evict_pod(self, number: int) -> None:
+        bound = [p for p in self.fleet.server.live() if p["spec"].get("nodeName")]
+        if bound:
+            await self.fleet.server.evict(bound[number % len(bound)]["metadata"]["name"], "ns")
+
+    async def _rival(self, what: str) -> None:
+        """A set of the same shape whose pods have a higher priority, and which takes what it needs from the first."""
+        resource = context.SET_RESOURCES[self.rival["kind"]]
+        there = ("ns", "rival") in self.fleet.server.of(resource.plural)
+        if what == "comes" and not there:
+            await self.fleet.server.create(resource, copy.deepcopy(self.rival))
+        elif what == "goes" and there:
+            await self.fleet.server.delete(resource, "rival", "ns")
+
     async def _lose_node(self, number: int) -> None:
         live = self._pick("nodes", number)
         if live is not None:
@@ -226,6 +245,7 @@ class Sequence:
         await self._catch_up()
         for process in self.fleet.everybody():
             process.fuse = None
+        await self._rival("goes")
         await self._nodes_back()
         for _ in range(16):
             self.add_node()

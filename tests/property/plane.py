@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from grovekeeper.api import raw
 from grovekeeper.expand import plan
-from grovekeeper.kube import informer
+from grovekeeper.kube import errors, informer, resources
 from grovekeeper.placement import shape
 from grovekeeper.reconciler import pins
 from tests.reconciler import placing, world
@@ -71,6 +71,17 @@ class Plane(placing.Api):
         if self.of(plural).pop((metadata.get("namespace") or "", metadata["name"]), None) is not None:
             gone = {**obj, "metadata": {**metadata, "resourceVersion": str(next(self._numbers))}}
             self.changes.append((plural, gone, None))
+
+    async def evict(self, name: str, namespace: str, *, uid: str | None = None, dry_run: bool = False) -> None:
+        """Say on the pod why it goes, and let it end: nobody has a budget here but we ourselves."""
+        pod = self._find("pods", namespace, name)
+        if uid not in (None, pod["metadata"]["uid"]):
+            raise errors.Conflict("another uid")
+        if not dry_run:
+            listed = (pod.get("status") or {}).get("conditions") or ()
+            why = {"type": "DisruptionTarget", "status": "True"}
+            self.change("pods", pod, status={**(pod.get("status") or {}), "conditions": [*listed, why]})
+            await self.delete(resources.PODS, name, namespace)
 
     def work(self) -> None:
         """Let every controller of Kubernetes look once."""
