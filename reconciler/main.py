@@ -152,13 +152,15 @@ class _Worker:
             lambda: not self.stopping,
             at_once=self._settings.reconcile.concurrency,
         )
-        self._placement = worker.Drain(
-            ctx, ctx.placement, redis, self._owner.reconcile, lambda: self._leading and not self.stopping
-        )
+        self._placement = worker.Drain(ctx, ctx.placement, redis, self._owner.reconcile, self._may_place)
         if worker.PLACE in self._queues:
             job = asyncio.create_task(self._process.placement.run(self._lead))
             job.add_done_callback(_end_with)
             self._jobs.append(job)
+
+    def _may_place(self) -> bool:
+        """Return whether keys may be taken: what cannot be written by us is for the next owner, who may be there."""
+        return self._leading and not self.stopping and self._process.placement.left() > 0
 
     def _on_served(self) -> None:
         """Look again at what waited for a kind of another scheduler, now that our own cache has it."""

@@ -192,3 +192,16 @@ def test_a_wake_up_that_cannot_be_sent_is_trouble_that_the_dispatcher_waits_out(
 
     with pytest.raises(OSError, match="away"):
         main._wake(SimpleNamespace(send_task=send_task), worker.PLACE)  # type: ignore[arg-type]
+
+
+def test_an_owner_that_may_write_no_more_takes_no_keys_from_the_next_one() -> None:
+    left = 5.0
+    made = standing(Control(), [])
+    made._process = SimpleNamespace(placement=SimpleNamespace(left=lambda: left))  # type: ignore[assignment]
+    assert not made._may_place()
+    made._leading = True
+    assert made._may_place()
+    left = 0.0  # nobody has told it yet that the Lease is lost
+    assert not made._may_place()
+    left, made.stopping = 5.0, True
+    assert not made._may_place()
