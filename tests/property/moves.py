@@ -19,6 +19,7 @@ KINDS = st.sampled_from(["pods", "pods", "podcliques", "podcliquescalinggroups",
 FEEDS = st.sampled_from(
     ["pods", "podcliques", "podcliquescalinggroups", "podgangs", "podcliquesets", "nodes", "resourceclaims"]
 )
+TROUBLE = st.lists(st.sampled_from(["refused", "lost", "unanswered", "fine", "fine"]), min_size=1, max_size=12)
 MOVES: st.SearchStrategy[Move] = st.one_of(
     st.tuples(st.just("scale set"), st.integers(0, 2)),
     st.tuples(st.just("scale clique"), SMALL, st.integers(0, 3)),
@@ -37,6 +38,8 @@ MOVES: st.SearchStrategy[Move] = st.one_of(
     st.tuples(st.just("move lead")),
     st.tuples(st.just("empty redis")),
     st.tuples(st.just("hold"), WHO, FEEDS),
+    st.tuples(st.just("list again"), WHO, FEEDS),
+    st.tuples(st.just("trouble"), WHO, TROUBLE),
     st.tuples(st.just("refuse pods"), st.integers(0, 1)),
     st.tuples(st.just("catch up")),
     st.tuples(st.just("delete set")),
@@ -213,6 +216,12 @@ class Sequence:
     async def _hold(self, who: str, plural: str) -> None:
         self._process(who).feeds[plural].held = True
 
+    async def _list_again(self, who: str, plural: str) -> None:
+        self._process(who).feeds[plural].list_again(self.fleet.server.of(plural).values())
+
+    async def _trouble(self, who: str, what: list[str]) -> None:
+        self._process(who).trouble = list(what)
+
     async def _refuse_pods(self, index: int) -> None:
         """A quota, say: pods of an index are not taken until everything catches up."""
         self.fleet.server.refuse = lambda plural, obj: (
@@ -245,6 +254,7 @@ class Sequence:
         await self._catch_up()
         for process in self.fleet.everybody():
             process.fuse = None
+            process.trouble = []
         await self._rival("goes")
         await self._nodes_back()
         for _ in range(16):

@@ -46,6 +46,11 @@ class Feed:
         for old, new in self.store.replace(objects, version):
             self._tell(old, new)
 
+    def list_again(self, objects: Iterable[raw.Object]) -> None:
+        """Break off and list: what came in between is seen only by its outcome."""
+        self.held = False
+        self.list(objects)
+
     def behind(self) -> bool:
         return self._position < len(self._log)
 
@@ -165,8 +170,15 @@ class Line:
         last = process.fuse is not None and process.calls >= process.fuse[0]
         if last and process.fuse is not None and not process.fuse[1]:
             process.die()
+        trouble = process.trouble.pop(0) if process.trouble and verb not in ("get", "list") else None
+        if trouble == "refused":
+            raise errors.Conflict("not written, since another process may hold the Lease by now")
+        if trouble == "lost":
+            raise errors.Unavailable("the request is lost")
         process.observer(process, verb, resource, rest, more)
         answer = await getattr(self._server, verb)(resource, *rest, **more)
+        if trouble == "unanswered":
+            raise errors.Unavailable("the answer is lost")
         if last:
             process.die()
         return answer
@@ -200,6 +212,8 @@ class Process:
         self.fuse: tuple[int, bool] | None = None
         """After how many more calls to die, and whether the last of them takes effect."""
         self.calls = 0
+        self.trouble: list[str] = []
+        """What becomes of the next writes: refused, lost on the way, unanswered, or (any other word) nothing."""
         self.faults: list[Exception] = []
         self.chance = chance
         self.observer = observer
