@@ -13,6 +13,7 @@ from grovekeeper.kube import errors
 from grovekeeper.placement import place, preempt, request, shape
 from grovekeeper.reconciler import (
     asks,
+    children,
     creation,
     decisions,
     keys,
@@ -140,18 +141,36 @@ class Cycle:
         chosen = [pod for pod in gated if pod["metadata"]["name"] in answer.nodes]
         for pod in chosen:
             self._taken.room.assume(pod["metadata"]["uid"], pod["spec"], answer.nodes[pod["metadata"]["name"]])
+        outgrown = self._outgrown(gated, chosen, answer.nodes)
         try:
             await self._writer.persist(found, levels, answer.nodes, answer.score)
         except errors.Unavailable:
             raise  # it may have been written: nobody else gets the room before the next look
         except BaseException:  # also where the PodGang's name is somebody else's: nothing is decided
-            self._taken.take_back(chosen)
+            self._taken.take_back([*chosen, *outgrown])
             raise
+        await children.together(creation.nominate(self._ctx, pod, None) for pod in outgrown)
         for pod in chosen:
             self._taken.claims.release(reservations.mark_of(pod))
             self._homeless.pop(pod["metadata"]["uid"], None)
         await self._releases.carry_out(chosen, answer.nodes)
         metrics.GANGS_PLACED.inc()
+
+    def _outgrown(
+        self, gated: Sequence[raw.Object], chosen: Sequence[raw.Object], nodes: Mapping[str, str]
+    ) -> list[raw.Object]:
+        """Return the pods that fit nowhere, not where they were either, and whose homes go to others of their gang.
+
+        What they were charged with there is taken back: it would be in the way of the others for as long as it is held.
+        """
+        homes = self._taken.claims.of_pods(gated)
+        with self._taken.room.without(map(reservations.mark_of, chosen)):
+            crowded = {nodes[p["metadata"]["name"]] for p in chosen if not self._taken.has_room([p], nodes)}
+        found = [p for p in gated if p["metadata"]["name"] not in nodes and homes.get(p["metadata"]["name"]) in crowded]
+        for pod in found:
+            self._taken.claims.release(reservations.mark_of(pod))
+            self._taken.room.release(pod["metadata"]["uid"])
+        return found
 
     async def _give_way(
         self,

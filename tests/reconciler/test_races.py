@@ -302,3 +302,19 @@ async def test_room_whose_decision_may_have_been_written_is_nobody_elses_before_
     here.see()
     await here.run(DEMO)
     assert len(here.released("demo-0")) == 2
+
+
+async def test_a_successor_that_no_longer_fits_gives_its_home_up_to_the_rest_of_its_gang() -> None:
+    here = Placing(1, hold="always")
+    await here.apply(pair(minimum=1))
+    await arrived(here)
+    heir = copy.deepcopy(here.ours("demo-0")[1])
+    heir["metadata"].setdefault("annotations", {})[names.ANNOTATION_SUCCEEDS] = "gone"
+    heir["spec"]["containers"][0]["resources"] = {"requests": {"cpu": "2"}}
+    heir["status"] = {"nominatedNodeName": "n0"}
+    here.api._put("pods", heir)
+    await here.settle()
+    await here.advance(1)
+    assert here.released("demo-0") == {"demo-0-a-0": "n0"}
+    assert here.runs["gang"] < 20
+    assert "nominatedNodeName" not in here.ours("demo-0")[1]["status"]
