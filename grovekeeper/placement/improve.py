@@ -42,9 +42,14 @@ def cost(search: searching.Search, unit: parts.Unit) -> Cost:
     rows = np.unique([row for spots in search.chosen.values() for row, _pods in spots]).astype(np.int64)
     kept = np.unique([row for listed in search.fixed.values() for row in listed]).astype(np.int64)
     every = np.append(rows, kept)
-    used = [len(np.unique(search.ids[level][every])) for level in search.wide]
-    opened = [len(np.unique(search.ids[level][rows[search.whole[level][rows]]])) for level in search.wide]
-    return (_broken(search, unit, rows), *used, *opened, len(np.unique(every)), int(search.whole[-1][rows].sum()))
+    used = [_count(search.ids[level][every]) for level in search.wide]
+    opened = [_count(search.ids[level][rows[search.whole[level][rows]]]) for level in search.wide]
+    return (_broken(search, unit, rows), *used, *opened, _count(every), int(search.whole[-1][rows].sum()))
+
+
+def _count(numbers: Ints) -> int:
+    """Return how many different numbers there are. There are few: a set takes a fraction of numpy's time."""
+    return len(set(numbers.tolist()))
 
 
 def improved(search: searching.Search, unit: parts.Unit, rows: Ints, others: Iterator[Ints]) -> None:
@@ -90,25 +95,28 @@ def _tried(search: searching.Search, unit: parts.Unit, rows: Ints) -> Answer | N
 def _bound(search: searching.Search, unit: parts.Unit) -> Cost:
     """Return a cost below which no answer can be: each part by itself, the largest domains first."""
     kept = np.unique([row for listed in search.fixed.values() for row in listed]).astype(np.int64)
-    rows = np.union1d(search.among, kept)
+    rows = np.union1d(search.among, kept) if len(kept) else search.among
     leaves = [part for part in unit.leaves() if part.need]
     rooms = [
         np.where(part.allowed[rows], pack.capacities(search.free[rows], part.vector, part.shape.one_per_node), 0)
         for part in leaves
     ]
-    levels = [(search.ids[level][rows], search.whole[level][rows]) for level in search.wide]
-    levels.append((np.arange(len(rows)), search.whole[-1][rows]))
     used, opened = [], []
-    for ids, whole in levels:
-        known = ids >= 0
+    for level in [*search.wide, None]:
+        ids = search.ids[level][rows] if level is not None else np.arange(len(rows))
+        whole = search.whole[-1 if level is None else level][rows]
+        nowhere = ids < 0
         least = [0, 0]
         for part, room in zip(leaves, rooms, strict=True):
-            totals = np.bincount(ids[known], weights=room[known]).astype(np.int64)
-            fresh = np.bincount(ids[known], weights=(room * whole)[known]).astype(np.int64)
-            old = int((totals - fresh).sum()) + int(room[~known].sum())
-            needed = _least(totals, part.need - int(room[~known].sum()))
+            totals, fresh = room, room * whole
+            if level is not None:
+                # What is in no domain is counted in one before the first.
+                totals, fresh = (np.bincount(ids + 1, weights=each).astype(np.int64)[1:] for each in (totals, fresh))
+            outside = int(room[nowhere].sum())
+            old = int((totals - fresh).sum()) + outside
+            needed = _least(totals, part.need - outside)
             least = [max(least[0], needed), max(least[1], _least(fresh, part.need - old))]
-        used.append(max(least[0], len(np.unique(ids[np.isin(rows, kept)]))))
+        used.append(max(least[0], _count(ids[np.isin(rows, kept)]) if len(kept) else 0))
         opened.append(least[1])
     wish = unit.constraint.preferred
     level = search.levels.index(wish) if wish in search.levels else -1
@@ -125,7 +133,7 @@ def _around(search: searching.Search, unit: parts.Unit, rows: Ints) -> Ints:
     if key is None:
         return search.among
     ids = search.ids[search.levels.index(key)]
-    found: Ints = search.among[np.isin(ids[search.among], np.unique(ids[rows]))]
+    found: Ints = search.among[pack.among(ids[search.among], ids[rows])]
     return found
 
 
@@ -173,9 +181,9 @@ def _fewer(search: searching.Search, leaves: Sequence[parts.Part], best: Answer,
     for room in rooms:
         order = np.argsort(-room, kind="stable")
         top = order[:count]
-        yield best.rows[np.isin(ids[best.rows], top)]
+        yield best.rows[pack.among(ids[best.rows], top)]
         for spare in order[count : count + 2]:
-            yield best.rows[np.isin(ids[best.rows], [*top[:-1], spare])]
+            yield best.rows[pack.among(ids[best.rows], [*top[:-1], spare])]
 
 
 def _unopened(search: searching.Search, leaves: Sequence[parts.Part], best: Answer, level: int) -> Iterator[Ints]:
@@ -191,9 +199,9 @@ def _unopened(search: searching.Search, leaves: Sequence[parts.Part], best: Answ
     open_ = np.setdiff1d(np.unique(ids[best.rows]), np.append(used, whole))
     order = sorted((int(number) for number in open_ if number >= 0), key=lambda number: -rooms[-1][number])
     for number in order[:4]:
-        yield best.rows[np.isin(ids[best.rows], [*np.setdiff1d(used, opened[:1]), number])]
+        yield best.rows[pack.among(ids[best.rows], [*np.setdiff1d(used, opened[:1]), number])]
     if len(opened) > 1 and len(order) > 1:
-        yield best.rows[np.isin(ids[best.rows], [*np.setdiff1d(used, opened), *order[: len(opened)]])]
+        yield best.rows[pack.among(ids[best.rows], [*np.setdiff1d(used, opened), *order[: len(opened)]])]
 
 
 def _denser(search: searching.Search, leaves: Sequence[parts.Part], best: Answer, level: int) -> Iterator[Ints]:
@@ -206,7 +214,7 @@ def _denser(search: searching.Search, leaves: Sequence[parts.Part], best: Answer
     rows = best.rows[ids[best.rows] >= 0]
     if level > 0 and level in search.wide:
         outer = _used(search, best, level - 1)
-        rows = rows[np.isin(search.ids[level - 1][rows], outer)]
+        rows = rows[pack.among(search.ids[level - 1][rows], outer)]
     main = max(leaves, key=lambda part: part.weight())
     room = np.where(main.allowed[rows], pack.capacities(search.free[rows], main.vector, main.shape.one_per_node), 0)
     nodes = -(-sum(len(spots) for spots in best.chosen.values()) // len(used))
@@ -215,11 +223,11 @@ def _denser(search: searching.Search, leaves: Sequence[parts.Part], best: Answer
     order = order[density[order] > 0]
     if len(order) <= len(used):
         return
-    yield rows[np.isin(ids[rows], order[: len(used)])]
+    yield rows[pack.among(ids[rows], order[: len(used)])]
     others = [number for number in order if number not in set(used)]
     for gone in sorted(used, key=lambda number: density[number])[:3]:
         for number in others[:4]:
-            yield rows[np.isin(ids[rows], [*used[used != gone], number])]
+            yield rows[pack.among(ids[rows], [*used[used != gone], number])]
 
 
 def _density(ids: Ints, room: Ints, nodes: int, count: int) -> Ints:

@@ -141,13 +141,13 @@ class Search:
 
 def candidates(search: Search, unit: parts.Unit, rows: Ints, *, wide: bool = False) -> Iterator[Ints]:
     """Yield sets of rows that could hold the unit, best first: narrowest level, then least room to spare."""
-    inside = np.zeros(len(search.free), dtype=np.bool_)
-    inside[rows] = True
     together = {key for part in unit.parts for key in part.bonds.together}
     for key in search.narrowings(unit, wide=wide):
         if key is None:
             yield from _united(search, unit, rows, sorted(together))
             continue
+        inside = np.zeros(len(search.free), dtype=np.bool_)
+        inside[rows] = True
         ids, _names = search.snapshot.domains(key)
         for domain in fitting(search, unit, ids, inside):
             found = np.flatnonzero(inside & (ids == domain)).astype(np.int64)
