@@ -144,9 +144,9 @@ class Cycle:
         outgrown = self._outgrown(gated, chosen, answer.nodes)
         try:
             await self._writer.persist(found, levels, answer.nodes, answer.score)
-        except errors.Unavailable:
-            raise  # it may have been written: nobody else gets the room before the next look
-        except BaseException:  # also where the PodGang's name is somebody else's: nothing is decided
+        except BaseException as error:  # also where the PodGang's name is somebody else's: nothing is decided
+            if isinstance(error, errors.Unavailable) and error.is_in_doubt:
+                raise  # it may have been written: nobody else gets the room before the next look
             self._taken.take_back([*chosen, *outgrown])
             raise
         await children.together(creation.nominate(self._ctx, pod, None) for pod in outgrown)

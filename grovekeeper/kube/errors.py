@@ -93,6 +93,11 @@ class Throttled(KubeError):
 class Unavailable(KubeError):
     """The server does not answer, or says that it cannot."""
 
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether what was asked for may have been done, or may still be: no answer came, or 504, a time-out."""
+        return not self.status or self.status.get("code") == 504
+
 
 _BY_CODE: dict[int, type[KubeError]] = {
     401: Unauthorized,

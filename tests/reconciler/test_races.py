@@ -304,6 +304,23 @@ async def test_room_whose_decision_may_have_been_written_is_nobody_elses_before_
     assert len(here.released("demo-0")) == 2
 
 
+async def test_room_whose_decision_the_api_server_did_not_take_is_free_at_once() -> None:
+    here = Placing(1, 1, hold="never")
+    await here.apply(pair())
+    await here.apply(pair("late", count=1))
+    await arrived(here)
+    said = {"code": 500, "message": "failed calling webhook"}
+
+    def refuses(plural: str, obj: raw.Object) -> Exception | None:
+        return errors.Unavailable("no", said) if plural == "podgangs" and obj["metadata"]["name"] == "demo-0" else None
+
+    here.api.refuse = refuses
+    with pytest.raises(errors.Unavailable):
+        await here.run(DEMO)
+    await here.run(LATE)
+    assert len(here.released("late-0")) == 1
+
+
 async def test_a_successor_that_no_longer_fits_gives_its_home_up_to_the_rest_of_its_gang() -> None:
     here = Placing(1, hold="always")
     await here.apply(pair(minimum=1))
