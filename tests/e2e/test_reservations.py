@@ -55,3 +55,29 @@ def mine(world: World) -> list[Object]:
 
 def places(world: World) -> dict[str, str | None]:
     return {p["spec"]["hostname"]: p["spec"].get("nodeName") for p in mine(world)}
+
+
+def test_a_gang_that_is_being_updated_makes_room_as_a_whole_and_its_update_ends_later(world: World) -> None:
+    for name, value in (("low", 10), ("high", 1000)):
+        body = {"metadata": {"name": f"{world.namespace}-{name}"}, "value": value}
+        kind = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass"}
+        world.post("/apis/scheduling.k8s.io/v1/priorityclasses", {**kind, **body})
+    world.add_nodes(5, cordoned=2)
+    low = world.set([world.clique("pc", 3)], priorityClassName=f"{world.namespace}-low")
+    world.apply(low)
+    world.wait_pods(3, 3)
+    urgent = world.set([world.clique("pc", 2)], priorityClassName=f"{world.namespace}-high")
+    urgent["metadata"]["name"] = "urgent"
+    world.apply(changed(low, "pc"))
+    world.wait(lambda: any(map(is_updated, world.pods())), "the update to begin")
+    world.apply(urgent)
+
+    def of(name: str) -> list[Object]:
+        return [pod for pod in world.pods() if pod["metadata"]["name"].startswith(name)]
+
+    world.wait(lambda: len([pod for pod in of("urgent") if is_ready(pod)]) == 2, "urgent to run", 60)
+    assert not [pod for pod in of("w-") if pod["spec"].get("nodeName")], "the other gang went as a whole"
+    world.stays(lambda: not [p for p in of("w-") if p["spec"].get("nodeName")], "it waits for room")
+    world.uncordon(2)
+    world.wait(lambda: len([p for p in of("w-") if is_ready(p) and is_updated(p)]) == 3, "the update to end", 60)
+    world.wait_pods(5, 5)
