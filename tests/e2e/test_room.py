@@ -56,7 +56,7 @@ def test_a_gang_larger_than_the_cluster_says_so_at_once_and_holds_nobody_back(wo
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("quantity", ["NaN", "-1", "1e400"])
+@pytest.mark.parametrize("quantity", ["NaN", "-1"])
 def test_a_quantity_that_is_no_number_disturbs_nobody(world: World, quantity: str) -> None:
     """The real API server refuses most of them, on nodes and in sets; where one comes through, the others go on."""
     world.add_nodes(2)
