@@ -142,11 +142,13 @@ class Store:
         """Wait until the watch has reached a version; return whether it did in time."""
         if version <= self.version:
             return True
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((version, future))
+        entry = version, asyncio.get_running_loop().create_future()
+        self._waiting.append(entry)
         try:
-            await asyncio.wait_for(future, timeout)
+            await asyncio.wait_for(entry[1], timeout)
         except TimeoutError:
+            # A watch that is held up for long is waited for again and again.
+            self._waiting = [each for each in self._waiting if each is not entry]
             return False
         return True
 

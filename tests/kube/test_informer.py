@@ -199,3 +199,13 @@ def test_a_kind_that_went_and_came_back_is_followed_again() -> None:
     store.replace([pod("a", 5)], 9)
     store.observe(pod("a", 10))
     assert store.all() == [pod("a", 10)]
+
+
+async def test_who_has_waited_in_vain_for_a_version_is_not_remembered() -> None:
+    store = informer.Store()
+    assert not await store.reached(5, 0.001)
+    assert store._waiting == []
+    job = asyncio.create_task(store.reached(5, 5))
+    await asyncio.sleep(0)
+    store.advance(5)
+    assert await job
