@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import signal
@@ -24,6 +25,7 @@ from grovekeeper.runtime import settings as configuration
 
 _LOG = logging.getLogger(__name__)
 _PAUSE_SECONDS = 1.0
+_TELL_EVERY = 30
 
 
 async def run_dispatcher(settings: configuration.Settings, kubeconfig: Path | None) -> None:
@@ -193,7 +195,11 @@ class _Worker:
 
     async def _heard(self, found: set[str]) -> None:
         """Listen to wake-ups and queue these keys; a consumer that is not up and trouble with Redis are waited out."""
-        while not await asyncio.to_thread(self._listen, on=True):
+        for tries in itertools.count(1):
+            if await asyncio.to_thread(self._listen, on=True):
+                break
+            if tries % _TELL_EVERY == 0:
+                _LOG.error("the Celery consumer has not answered %s times: nothing is placed until it does", tries)
             await asyncio.sleep(_PAUSE_SECONDS)
         await self._queued(found)
 
