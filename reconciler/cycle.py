@@ -149,10 +149,10 @@ class Cycle:
                 raise  # it may have been written: nobody else gets the room before the next look
             self._taken.take_back([*chosen, *outgrown])
             raise
-        await children.together(creation.nominate(self._ctx, pod, None) for pod in outgrown)
         for pod in chosen:
             self._taken.claims.release(reservations.mark_of(pod))
             self._homeless.pop(pod["metadata"]["uid"], None)
+        await children.together(creation.nominate(self._ctx, pod, None) for pod in outgrown)
         await self._releases.carry_out(chosen, answer.nodes)
         metrics.GANGS_PLACED.inc()
 
