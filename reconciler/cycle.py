@@ -163,6 +163,8 @@ class Cycle:
 
         What they were charged with there is taken back: it would be in the way of the others for as long as it is held.
         """
+        if len(chosen) == len(gated):
+            return []
         homes = self._taken.claims.of_pods(gated)
         with self._taken.room.without(map(reservations.mark_of, chosen)):
             crowded = {nodes[p["metadata"]["name"]] for p in chosen if not self._taken.has_room([p], nodes)}

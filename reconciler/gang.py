@@ -140,15 +140,15 @@ class Owner:
     async def _step(self, key: str, found: view.Found) -> Result:
         if found.w.scheduler != names.SCHEDULER_STOCK:
             return await self._hand_over(key, found)
-        living = {fqn: [pod for pod in pods if plan.alive(pod)] for fqn, pods in found.pods.items()}
-        gated = [pod for pods in living.values() for pod in pods if plan.gated(pod)]
-        missing = gangs.missing(found.gang, {fqn: len(pods) for fqn, pods in living.items()})
+        open_ = replace(found, pods={fqn: list(filter(plan.placeable, pods)) for fqn, pods in found.pods.items()})
+        gated = [pod for pods in open_.pods.values() for pod in pods if plan.gated(pod)]
+        missing = gangs.missing(found.gang, {fqn: len(pods) for fqn, pods in open_.pods.items()})
         why_not, soon = None, None
         known, openings = key in self.turns.waiting, self.taken.room.openings
         based = not gated or self.cached.base_is_placed(found)
         if gated and not missing and based:
-            first = self.turns.minimum_first(key, found)
-            why_not = await self._cycle.place(found, gated, minimum_only=first is not None)
+            first = self.turns.minimum_first(key, open_)
+            why_not = await self._cycle.place(open_, gated, minimum_only=first is not None)
             # That took its time: what has been bound meanwhile is not taken back below.
             found = replace(found, pods=self.cached.pods(found.w.namespace, found.gang.name))
             if first is not None and why_not is None:
@@ -160,7 +160,10 @@ class Owner:
         metrics.GANGS_WAITING.set(len(self.turns.waiting))
         self.releases.note_whole(key, found)
         again = await self.releases.unwind(key, found)
-        later = await self.writer.write_status(found, why_not, base_is_placed=based)
+        held = gangstatus.held_up(found.gang, found.pods) if missing else None
+        if held is not None:
+            await self.writer.announce(found, held)
+        later = await self.writer.write_status(found, why_not or held, base_is_placed=based)
         await self._wake_scaled(found)
         ends = self.taken.claims.next_end(f"{found.w.namespace}/{found.gang.name}")
         waits = [

@@ -27,6 +27,18 @@ def scheduled(gang: gangs.Gang, pods: Mapping[str, Sequence[raw.Object]]) -> boo
     return have >= need
 
 
+def held_up(gang: gangs.Gang, pods: Mapping[str, Sequence[raw.Object]]) -> str | None:
+    """Return which scheduling gates of others keep a gang, whose pods all exist, from being placed; None: none do."""
+    living = {fqn: list(filter(plan.alive, found)) for fqn, found in pods.items()}
+    if gangs.missing(gang, {fqn: len(found) for fqn, found in living.items()}):
+        return None
+    if not gangs.missing(gang, {fqn: sum(map(plan.placeable, found)) for fqn, found in living.items()}):
+        return None
+    held = [pod for found in living.values() for pod in found if not plan.placeable(pod)]
+    listed = ", ".join(sorted({name for pod in held for name in plan.foreign_gates(pod)}))
+    return f"{len(held)} pods have scheduling gates of others ({listed}): the gang is placed when they are gone"
+
+
 def was_whole(status: raw.Object) -> bool:
     """Return whether a PodGang's status says that the minimum had its nodes, and has not lost all of them since."""
     found = conditions.find(status.get("conditions"), SCHEDULED)

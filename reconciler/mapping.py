@@ -194,7 +194,7 @@ def _pod_mark(pod: raw.Object) -> tuple[object, ...]:
     crashed = tuple("terminated" in (entry.get("lastState") or {}) for entry in status.get("containerStatuses") or ())
     return (
         pod["spec"].get("nodeName"),
-        plan.gated(pod),
+        [gate["name"] for gate in pod["spec"].get("schedulingGates") or ()],
         status.get("phase"),
         ready and ready["status"],
         scheduled and (scheduled["status"], scheduled.get("reason")),

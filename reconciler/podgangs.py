@@ -64,6 +64,12 @@ class Writer:
         if listed != alive:
             await self.persist(found, self.levels(found.w), {})
 
+    async def announce(self, found: view.Found, why: str) -> None:
+        """Say what a gang waits for that is not asked about yet: by an event, and on a PodGang that can tell it."""
+        self.ctx.events.warning(found.w.raw, "GangHeld", f"{found.gang.name}: {why}", self.ctx.clock.stamp())
+        if self.ctx.stores.gangs.get(found.w.namespace, found.gang.name) is None:
+            await self.persist(found, self.levels(found.w), {})
+
     async def write_status(
         self, found: view.Found, why_not: str | None, extra: Sequence[raw.Object] = (), *, base_is_placed: bool = True
     ) -> float | None:

@@ -58,7 +58,7 @@ class Turns:
         if found.gang.base is None:
             for gang in gangs.of_replica(found.w, found.gang.index, self.cached.live(found.w, found.gang.index))[1:]:
                 pods = self.cached.pods(found.w.namespace, gang.name)
-                counts = {fqn: sum(map(plan.alive, each)) for fqn, each in pods.items()}
+                counts = {fqn: sum(map(plan.placeable, each)) for fqn, each in pods.items()}
                 tried = keys.gang(found.w.namespace, gang.name) in self.waiting
                 if not tried and not gangs.missing(gang, counts) and not gangstatus.scheduled(gang, pods):
                     return f"pods above the minimum come after the minimum of {gang.name}"

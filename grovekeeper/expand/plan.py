@@ -38,6 +38,19 @@ def gated(pod: raw.Object) -> bool:
     return any(gate["name"] == names.GATE for gate in pod["spec"].get("schedulingGates") or ())
 
 
+def foreign_gates(pod: raw.Object) -> list[str]:
+    """Return the names of the scheduling gates that others have put on the pod."""
+    return [gate["name"] for gate in pod["spec"].get("schedulingGates") or () if gate["name"] != names.GATE]
+
+
+def placeable(pod: raw.Object) -> bool:
+    """Return whether the pod counts when its gang is placed: it lives, and nobody else keeps it from its node.
+
+    Released beside a gate of somebody else's, a pod would not be bound, and its gang would run in part.
+    """
+    return alive(pod) and not (gated(pod) and foreign_gates(pod))
+
+
 def finished(pod: raw.Object) -> bool:
     """Return whether the pod's phase is final: it will never run again and holds nothing."""
     return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")

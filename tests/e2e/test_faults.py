@@ -234,6 +234,32 @@ def test_a_set_deleted_in_the_middle_of_everything_leaves_nothing(world: World) 
     world.stays(lambda: not left(), "nothing comes back", 3)
 
 
+def test_a_gang_waits_for_gates_of_others_and_goes_where_they_steer_it(world: World) -> None:
+    """As Kueue does it: a gate of its own, which it takes away together with a node selector."""
+    world.add_nodes(6)
+    clique = world.clique("worker", 2)
+    clique["spec"]["podSpec"]["schedulingGates"] = [{"name": "example.com/quota"}]
+    world.apply(world.set([clique]))
+    world.wait(lambda: len(world.pods()) == 2, "its pods")
+    path = world.path("podgangs", "w-0", group="/apis/scheduler.grove.io/v1alpha1")
+
+    def said() -> str:
+        found = [o for o in world.request("GET", path.rpartition("/")[0])["items"] if o["metadata"]["name"] == "w-0"]
+        return " ".join(c["message"] for o in found for c in (o.get("status") or {}).get("conditions") or ())
+
+    world.wait(lambda: "example.com/quota" in said(), "its PodGang to say what it waits for")
+    chosen = world.nodes[4:]
+    for number, pod in enumerate(world.pods()):
+        assert not any(each["spec"].get("nodeName") for each in world.pods()), number
+        gates = [gate for gate in pod["spec"]["schedulingGates"] if gate["name"] != "example.com/quota"]
+        steer = {**(pod["spec"].get("nodeSelector") or {}), "kubernetes.io/hostname": chosen[number]}
+        body = {"spec": {"schedulingGates": gates, "nodeSelector": steer}}
+        content = "application/merge-patch+json"
+        world.request("PATCH", world.path("pods", pod["metadata"]["name"], group="/api/v1"), body, content)
+    world.wait_pods(2, 2)
+    assert {pod["spec"]["nodeName"] for pod in world.pods()} == set(chosen)
+
+
 def test_a_scale_below_the_minimum_is_refused_or_lifted(world: World) -> None:
     """A clique says so; a group keeps its minimum, so that an autoscaler is not stuck on an error."""
     world.add_nodes(10)

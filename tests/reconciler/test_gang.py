@@ -204,14 +204,22 @@ async def test_a_pod_that_changed_underneath_is_released_at_the_next_look() -> N
         if resource is resources.PODS and not hit:
             hit.append(name)
             live = here.get(resources.PODS, name)
-            gates = [{"name": "example.com/other"}, *live["spec"]["schedulingGates"]]
-            here.api._put("pods", {**live, "spec": {**live["spec"], "schedulingGates": gates}})
+            here.api._put(
+                "pods",
+                {
+                    **live,
+                    "metadata": {
+                        **live["metadata"],
+                        "annotations": {**live["metadata"]["annotations"], "example.com/seen": ""},
+                    },
+                },
+            )
+            raise errors.Conflict("the object has been modified")
 
     here.api.before = meddle
     await up(here)
-    gates = {p["metadata"]["name"]: [g["name"] for g in p["spec"].get("schedulingGates") or ()] for p in here.pods()}
-    assert sorted(gates.values()) == [[], ["example.com/other"]]
-    assert all(decisions.refused_nodes([pod]) == set() for pod in here.pods())
+    await here.advance(1)
+    assert len(here.released()) == 2
 
 
 @pytest.mark.parametrize(
@@ -490,3 +498,34 @@ async def test_a_room_that_has_only_shrunk_costs_no_search() -> None:
     await here.advance(61)
     await here.run("room")
     assert searches() == before + 1, "its words have grown old"
+
+
+async def test_a_gang_is_placed_only_when_no_member_of_its_minimum_has_a_gate_of_somebody_else() -> None:
+    """Released beside such a gate, the rest would run without it."""
+    here = Placing(1, 1, 1)
+    obj = pair(minimum=2, count=3)
+    obj["spec"]["template"]["cliques"][0]["spec"]["podSpec"]["schedulingGates"] = [{"name": "example.com/quota"}]
+    await up(here, obj)
+    assert here.released() == {}
+    said = world.condition(here.gang(), "Scheduled") or {}
+    assert said["message"] == (
+        "3 pods have scheduling gates of others (example.com/quota): the gang is placed when they are gone"
+    )
+    assert ("demo", "GangHeld", f"demo-0: {said['message']}") in here.events.said
+    for number, released in ((0, 0), (1, 2), (2, 3)):
+        pod = here.ours()[number]
+        await here.edit(resources.PODS, pod["metadata"]["name"], {"spec": {"schedulingGates": [{"name": names.GATE}]}})
+        await here.settle()
+        assert len(here.released()) == released
+
+
+async def test_a_gang_that_others_hold_up_stands_in_nobodys_way() -> None:
+    here = Placing(1, 1)
+    held = pair("held", 1)
+    held["spec"]["template"]["cliques"][0]["spec"]["podSpec"]["schedulingGates"] = [{"name": "example.com/quota"}]
+    await up(here, held)
+    await here.apply(pair("extras", 2, minimum=1))
+    await here.settle()
+    await here.bind()
+    await here.advance(1)
+    assert len(here.released("extras-0")) == 2
