@@ -33,7 +33,7 @@ async def reconcile(ctx: Context, key: keys.Key) -> Result:
     w = ctx.workload(owner)
     existing = ctx.stores.pods.by_index("owner", obj["metadata"]["uid"])
     count = groups.effective_replicas(obj["spec"].get("replicas", 1), obj["spec"].get("minAvailable") or 0)
-    existing = await _without_lost(ctx, existing)
+    existing = await creation.without_strays(ctx, await _without_lost(ctx, existing))
     await succession.drive(ctx, w, obj, existing)
     wanted = plan.pods(count, existing, obj["metadata"]["labels"].get(names.LABEL_TEMPLATE_HASH, ""))
     await children.together(children.delete(ctx, resources.PODS, pod) for pod in wanted.delete)
@@ -46,7 +46,7 @@ async def reconcile(ctx: Context, key: keys.Key) -> Result:
         refusal = refused.condition
         ctx.events.warning(obj, "PodCreateFailed", refusal["message"], ctx.clock.stamp())
         waits.append(creation.patience(obj, refusal["type"], ctx.clock.now()))
-    counting = plan.members(ctx.stores.pods.by_index("owner", obj["metadata"]["uid"]))
+    counting = plan.members(list(filter(plan.injected, ctx.stores.pods.by_index("owner", obj["metadata"]["uid"]))))
     waits.append(await _write_status(ctx, w, obj, counting, refusal))
     waits.append(await budgets.keep(ctx, w, obj, counting))
     return Result(min((wait for wait in waits if wait is not None), default=None))

@@ -38,6 +38,16 @@ async def of(ctx: Context, w: model.Workload, obj: raw.Object, missing: Sequence
         await children.together(one(ctx, w, obj, birth) for birth in missing[start : start + _BATCH])
 
 
+async def without_strays(ctx: Context, existing: Sequence[raw.Object]) -> list[raw.Object]:
+    """Delete the pods that were created without the pod webhook and not deleted at once; return the others.
+
+    They lack what makes a member (hostname, environment, startup gate): kept, they would be placed without it.
+    """
+    strays = [pod for pod in existing if not plan.injected(pod)]
+    await children.together(children.delete(ctx, resources.PODS, pod, grace=0) for pod in strays)
+    return [pod for pod in existing if plan.injected(pod)]
+
+
 async def one(ctx: Context, w: model.Workload, obj: raw.Object, birth: plan.Birth) -> raw.Object:
     """Create one pod and return it; nominate it to the node of the pod that it succeeds. Raises Refused."""
     wanted = _desired(ctx, w, obj, birth)
@@ -120,7 +130,7 @@ async def _known(ctx: Context, obj: raw.Object, wanted: raw.Object) -> raw.Objec
 
 
 def _check_injected(pod: raw.Object, now: str) -> None:
-    if names.ANNOTATION_INJECTED in (pod["metadata"].get("annotations") or {}):
+    if plan.injected(pod):
         return
     text = (
         "pods are not changed by the pod webhook, so they are not kept: check that the MutatingWebhookConfiguration of "

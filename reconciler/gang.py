@@ -65,7 +65,7 @@ class Owner:
         """
         await recovery.catch_up(self.ctx, self.taken)
         self.taken.recover()
-        self.turns.waiting.clear()
+        self.turns.begin()
         self.releases.begin()
         self._cycle.begin()
         marks = ((c["metadata"]["namespace"], c["metadata"].get("labels") or {}) for c in self.ctx.stores.cliques.all())
@@ -102,7 +102,7 @@ class Owner:
         for key in self.turns.in_order():
             each = self.cached.find(keys.parse(key))  # the ones before took their time
             try:
-                again = (await self._attend(each)).requeue_after if each is not None else None
+                again = (await self._attend(each, in_round=True)).requeue_after if each is not None else None
             except errors.KubeError as error:
                 _LOG.warning("%s", error, extra={"key": key})
                 again = 1.0
@@ -112,7 +112,7 @@ class Owner:
             if again is not None:
                 await self.ctx.enqueue(key, delay=again)
 
-    async def _attend(self, found: view.Found) -> Result:
+    async def _attend(self, found: view.Found, *, in_round: bool = False) -> Result:
         key = keys.gang(found.w.namespace, found.gang.name)
         if key in self._busy:
             return Result(_BUSY_SECONDS)
@@ -120,7 +120,7 @@ class Owner:
         where = f"{names.PODGANG} {found.gang.name}"
         try:
             self.writer.check_name(found)
-            result = await self._step(key, found)
+            result = await self._step(key, found, in_round=in_round)
             await faults.clear(self.ctx, found.w.raw, where)
             return result
         except children.Collision as error:
@@ -137,7 +137,7 @@ class Owner:
         await self._wake_scaled(found)
         return Result(min((wait for wait in (later, answer.again) if wait is not None), default=None))
 
-    async def _step(self, key: str, found: view.Found) -> Result:
+    async def _step(self, key: str, found: view.Found, *, in_round: bool) -> Result:
         if found.w.scheduler != names.SCHEDULER_STOCK:
             return await self._hand_over(key, found)
         open_ = replace(found, pods={fqn: list(filter(plan.placeable, pods)) for fqn, pods in found.pods.items()})
@@ -147,13 +147,15 @@ class Owner:
         known, openings = key in self.turns.waiting, self.taken.room.openings
         based = not gated or self.cached.base_is_placed(found)
         if gated and not missing and based:
-            first = self.turns.minimum_first(key, open_)
+            first = self.turns.minimum_first(key, open_, in_round=in_round)
             why_not = await self._cycle.place(open_, gated, minimum_only=first is not None)
             # That took its time: what has been bound meanwhile is not taken back below.
             found = replace(found, pods=self.cached.pods(found.w.namespace, found.gang.name))
             if first is not None and why_not is None:
                 why_not, soon = first, _TURN_SECONDS
-        self.turns.note(key, why_not)
+                if not in_round and self.turns.comes_too_early(key):
+                    await self.ctx.enqueue(keys.ROOM)
+        self.turns.note(key, why_not, None if gangstatus.scheduled(found.gang, found.pods) else openings)
         if why_not is not None and not known and self.taken.room.openings != openings:
             # The round that this room set off knew nothing of this gang: it did not wait yet.
             await self.ctx.enqueue(keys.ROOM)

@@ -10,6 +10,8 @@ from grovekeeper.placement import request, reserve, snapshot
 from grovekeeper.reconciler import decisions, gangstatus, keys, view
 from grovekeeper.reconciler.context import Context
 
+_AFTER_THE_MINIMUM = "pods above the minimum come after the minimum of gangs that wait"
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -30,31 +32,49 @@ class Turns:
     room: snapshot.Snapshot
     waiting: dict[str, str] = field(default_factory=dict)
     """Key of a gang that does not fit, to the reason."""
+    _tried: dict[str, int] = field(default_factory=dict)
+    """Key of a gang that waits for its minimum, to how often room had appeared when it was last tried."""
     _kept: dict[str, Kept] = field(default_factory=dict)
 
-    def note(self, key: str, why_not: str | None) -> None:
-        """Take in why a gang waits; None: it does not."""
+    def begin(self) -> None:
+        """Begin an ownership: nobody has been tried yet."""
+        self.waiting.clear()
+        self._tried.clear()
+
+    def note(self, key: str, why_not: str | None, tried: int | None = None) -> None:
+        """Take in why a gang waits (None: it does not); `tried`: the room's openings when its minimum was tried."""
+        self._tried.pop(key, None)
         if why_not is None:
             self.waiting.pop(key, None)
-        else:
-            self.waiting[key] = why_not
+            return
+        self.waiting[key] = why_not
+        if tried is not None:
+            self._tried[key] = tried
 
     def in_order(self) -> list[str]:
         """Return the keys of all that wait and still exist, in the order in which they are to be tried."""
         order = {}
         for text in self.waiting:
             one = self.cached.find(keys.parse(text))
-            if one is not None:
+            if one is None:
+                self._tried.pop(text, None)
+            else:
                 whole = gangstatus.scheduled(one.gang, one.pods)
                 order[text] = decisions.order(one.pods, one.gang.base, one.gang.name, has_minimum=whole)
         return sorted(order, key=order.__getitem__)
 
-    def minimum_first(self, key: str, found: view.Found) -> str | None:
-        """Return why pods above the minimum wait for their turn, or None: the minimum of others comes first."""
+    def minimum_first(self, key: str, found: view.Found, *, in_round: bool) -> str | None:
+        """Return why pods above the minimum wait for their turn, or None: the minimum of others comes first.
+
+        In a round, all that lack theirs have been tried before. A gang that is looked at by itself may be the first to
+        see a room that has just appeared. O(gangs that wait).
+        """
         if not any(sum(map(plan.alive, found.pods.get(m.fqn, ()))) > m.minimum for m in found.gang.members):
             return None
         if not gangstatus.scheduled(found.gang, found.pods) and any(text != key for text in self.waiting):
-            return "pods above the minimum come after the minimum of gangs that wait"
+            return _AFTER_THE_MINIMUM
+        if not in_round and self.comes_too_early(key):
+            return _AFTER_THE_MINIMUM
         if found.gang.base is None:
             for gang in gangs.of_replica(found.w, found.gang.index, self.cached.live(found.w, found.gang.index))[1:]:
                 pods = self.cached.pods(found.w.namespace, gang.name)
@@ -63,6 +83,10 @@ class Turns:
                 if not tried and not gangs.missing(gang, counts) and not gangstatus.scheduled(gang, pods):
                     return f"pods above the minimum come after the minimum of {gang.name}"
         return None
+
+    def comes_too_early(self, key: str) -> bool:
+        """Return whether room has appeared for which another gang's minimum has not been tried. O(gangs that wait)."""
+        return any(text != key and seen < self.room.openings for text, seen in self._tried.items())
 
     def closed(self, key: str, found: view.Found) -> frozenset[str]:
         """Return the nodes that are kept for the first of the gangs that have waited long, if this one is behind it.
@@ -92,4 +116,5 @@ class Turns:
     def forget(self, key: str) -> None:
         """Forget a gang that is gone."""
         self.waiting.pop(key, None)
+        self._tried.pop(key, None)
         self._kept.pop(key, None)

@@ -38,6 +38,11 @@ def gated(pod: raw.Object) -> bool:
     return any(gate["name"] == names.GATE for gate in pod["spec"].get("schedulingGates") or ())
 
 
+def injected(pod: raw.Object) -> bool:
+    """Return whether the pod webhook has changed the pod: it leaves a mark."""
+    return names.ANNOTATION_INJECTED in (pod["metadata"].get("annotations") or {})
+
+
 def foreign_gates(pod: raw.Object) -> list[str]:
     """Return the names of the scheduling gates that others have put on the pod."""
     return [gate["name"] for gate in pod["spec"].get("schedulingGates") or () if gate["name"] != names.GATE]

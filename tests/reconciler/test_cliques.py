@@ -106,6 +106,32 @@ async def test_pods_without_the_webhook_are_not_kept_and_the_condition_says_so()
     assert world.condition(here.get(resources.PODCLIQUES, FRONT), "WebhookMissing") is None
 
 
+async def test_a_pod_that_came_without_the_webhook_and_could_not_be_deleted_is_no_member() -> None:
+    here = world.World()
+    await here.apply(world.podset())
+    here.see()
+    here.api.webhook = False
+    delete = here.api.delete
+
+    async def away(*_: object, **__: object) -> None:
+        raise errors.Unavailable("no answer")
+
+    here.api.delete = away  # type: ignore[method-assign]
+    with pytest.raises(errors.Unavailable):
+        await here.settle()
+    here.api.delete = delete  # type: ignore[method-assign]
+    here.api.webhook = True
+    here.see()
+    strays = {pod["metadata"]["uid"] for pod in here.api.of("pods").values() if not plan.injected(pod)}
+    assert strays
+    for clique in here.names(resources.PODCLIQUES):
+        here.work.put(f"clique:ns/{clique}", 0)  # as the worker does after an error
+    await here.advance(70)
+    assert not strays & {pod["metadata"]["uid"] for pod in here.pods()}
+    assert all(map(plan.injected, here.pods()))
+    assert len(here.pods()) == 8
+
+
 async def test_a_quota_that_refuses_pods_is_shown_and_tried_ever_less_often() -> None:
     here = world.World()
     here.api.refuse = lambda plural, obj: errors.Forbidden("exceeded quota: gpus") if plural == "pods" else None

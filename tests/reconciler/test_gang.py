@@ -529,3 +529,21 @@ async def test_a_gang_that_others_hold_up_stands_in_nobodys_way() -> None:
     await here.bind()
     await here.advance(1)
     assert len(here.released("extras-0")) == 2
+
+
+async def test_a_gang_that_is_looked_at_by_itself_takes_no_new_room_before_those_that_lack_their_minimum() -> None:
+    here = Placing(1)
+    await up(here, pair("extras", 2, minimum=1))
+    await here.bind()
+    await here.settle()
+    await up(here, pair("late", 1))
+    assert {*here.released("extras-0"), *here.released("late-0")} == {"extras-0-a-0"}
+    here.api.node("n1")
+    here.see()
+    await here.run("gang:ns/extras-0")
+    assert len(here.released("extras-0")) == 1
+    await here.settle()
+    assert here.released("late-0") == {"late-0-a-0": "n1"}
+    here.api.node("n2")
+    await here.settle()
+    assert len(here.released("extras-0")) == 2
