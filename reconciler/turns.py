@@ -69,7 +69,9 @@ class Turns:
         In a round, all that lack theirs have been tried before. A gang that is looked at by itself may be the first to
         see a room that has just appeared. O(gangs that wait).
         """
-        if not any(sum(map(plan.alive, found.pods.get(m.fqn, ()))) > m.minimum for m in found.gang.members):
+        # A successor takes over room that its gang has: it is not above the minimum beside its predecessor.
+        counts = {fqn: sum(map(plan.alive, plan.members(pods))) for fqn, pods in found.pods.items()}
+        if not any(counts.get(m.fqn, 0) > m.minimum for m in found.gang.members):
             return None
         if not gangstatus.scheduled(found.gang, found.pods) and any(text != key for text in self.waiting):
             return _AFTER_THE_MINIMUM
