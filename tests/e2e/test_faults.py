@@ -1,6 +1,5 @@
 """What goes wrong around a gang: processes that end, webhooks that are away, nodes that are lost. On both targets."""
 
-import contextlib
 import functools
 import re
 import signal
@@ -9,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.e2e.world import MERGE, Object, RefusedError, World, changed, is_ready, is_updated, refused, uids
+from tests.e2e.world import MERGE, Object, World, changed, is_ready, is_updated, refused, uids
 
 
 @pytest.mark.slow
@@ -44,27 +43,21 @@ def test_another_worker_takes_over_when_the_placement_owner_dies(world: World) -
 
 
 def test_a_rival_that_takes_the_chosen_room_before_the_binding_is_noticed_at_once(world: World) -> None:
-    """A gate of somebody else keeps one member unbound between our decision and its binding."""
+    """A claim that is not there keeps one member unbound between our decision and its binding."""
     world.add_nodes(4)
-    gated = world.clique("pc-b", 1)
-    gated["spec"]["podSpec"]["schedulingGates"] = [{"name": "example.com/later"}]
-    world.apply(world.set([world.clique("pc-a", 1), gated]))
+    late = world.clique("pc-b", 1)
+    late["spec"]["podSpec"]["resourceClaims"] = [{"name": "later", "resourceClaimName": "later"}]
+    world.apply(world.set([world.clique("pc-a", 1), late]))
     world.wait(lambda: [p for p in world.pods("pc-b") if pinned(p)], "the gang to be released")
-    member = world.pods("pc-b")[0]
-    node = pinned(member)
-    path = world.path("pods", member["metadata"]["name"], "/api/v1")
-    ours = {"metadata": {"labels": {"grove.io/podgang": "another"}}}
-    assert refused(lambda: world.request("PATCH", path, ours, MERGE))[0] == 403, "their gate is theirs, no more"
+    node = pinned(world.pods("pc-b")[0])
     container = {"name": "c", "image": "i", "resources": {"requests": {"memory": "80Mi"}}}
     rival = {"metadata": {"name": "rival"}, "spec": {"containers": [container], "nodeName": node}}
     pods = world.path("pods", group="/api/v1")
     world.post(pods, {"apiVersion": "v1", "kind": "Pod", **rival})
-    open_gates(world, member)
+    claim = {"apiVersion": "resource.k8s.io/v1", "kind": "ResourceClaim", "metadata": {"name": "later"}, "spec": {}}
+    world.post(world.path("resourceclaims", group="/apis/resource.k8s.io/v1"), claim)
 
     def moved() -> bool:
-        for pod in others(world, "pc-b", member):
-            if pinned(pod) and pod["spec"].get("schedulingGates"):
-                open_gates(world, pod)
         alive = [p for p in world.pods() if is_ready(p)]
         return len(alive) == 2 and node not in {p["spec"]["nodeName"] for p in alive}
 
@@ -249,13 +242,15 @@ def test_a_gang_waits_for_gates_of_others_and_goes_where_they_steer_it(world: Wo
 
     world.wait(lambda: "example.com/quota" in said(), "its PodGang to say what it waits for")
     chosen = world.nodes[4:]
+    path = world.path("pods", world.pods()[0]["metadata"]["name"], group="/api/v1")
+    ours = {"metadata": {"labels": {"grove.io/podgang": "another"}}}
+    assert refused(lambda: world.request("PATCH", path, ours, MERGE))[0] == 403, "their gate is theirs, no more"
     for number, pod in enumerate(world.pods()):
         assert not any(each["spec"].get("nodeName") for each in world.pods()), number
         gates = [gate for gate in pod["spec"]["schedulingGates"] if gate["name"] != "example.com/quota"]
         steer = {**(pod["spec"].get("nodeSelector") or {}), "kubernetes.io/hostname": chosen[number]}
         body = {"spec": {"schedulingGates": gates, "nodeSelector": steer}}
-        content = "application/merge-patch+json"
-        world.request("PATCH", world.path("pods", pod["metadata"]["name"], group="/api/v1"), body, content)
+        world.request("PATCH", world.path("pods", pod["metadata"]["name"], group="/api/v1"), body, MERGE)
     world.wait_pods(2, 2)
     assert {pod["spec"]["nodeName"] for pod in world.pods()} == set(chosen)
 
@@ -298,7 +293,6 @@ def test_a_set_at_rest_costs_no_writes(world: World) -> None:
     world.stays(lambda: writes(world) == before, "a full look at a set at rest writes nothing", 4)
 
 
-OPEN = {"op": "remove", "path": "/spec/schedulingGates"}
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/grovekeeper-system/leases/grovekeeper-placement"
 
 
@@ -307,17 +301,6 @@ def pinned(pod: Object) -> str | None:
     affinity = (pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}
     terms = affinity.get("requiredDuringSchedulingIgnoredDuringExecution", {}).get("nodeSelectorTerms") or ()
     return next((str(f["values"][0]) for term in terms for f in term.get("matchFields") or ()), None)
-
-
-def open_gates(world: World, pod: Object) -> None:
-    """Remove what gates are left on a pod; one that has been replaced meanwhile needs none."""
-    path = world.path("pods", pod["metadata"]["name"], "/api/v1")
-    with contextlib.suppress(RefusedError):
-        world.request("PATCH", path, [OPEN], "application/json-patch+json")
-
-
-def others(world: World, clique: str, known: Object) -> list[Object]:
-    return [pod for pod in world.pods(clique) if pod["metadata"]["uid"] != known["metadata"]["uid"]]
 
 
 def owner(world: World) -> str:
