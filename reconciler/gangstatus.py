@@ -28,11 +28,9 @@ def scheduled(gang: gangs.Gang, pods: Mapping[str, Sequence[raw.Object]]) -> boo
 
 
 def held_up(gang: gangs.Gang, pods: Mapping[str, Sequence[raw.Object]]) -> str | None:
-    """Return which scheduling gates of others keep a gang, whose pods all exist, from being placed; None: none do."""
+    """Return which scheduling gates of others keep a gang from being complete; None where its pods do not all exist."""
     living = {fqn: list(filter(plan.alive, found)) for fqn, found in pods.items()}
     if gangs.missing(gang, {fqn: len(found) for fqn, found in living.items()}):
-        return None
-    if not gangs.missing(gang, {fqn: sum(map(plan.placeable, found)) for fqn, found in living.items()}):
         return None
     held = [pod for found in living.values() for pod in found if not plan.placeable(pod)]
     listed = ", ".join(sorted({name for pod in held for name in plan.foreign_gates(pod)}))

@@ -140,7 +140,7 @@ class _Bursts:
     def _burst(self, title: str, pid: int) -> Seen:
         plane, options = self.plane, self.options
         before, used, begin = seen(plane), cpu_seconds(pid), time.monotonic()
-        created = asyncio.run(_burst(plane, list(_pods(options.pods)), options.clients))
+        created = asyncio.run(_create_all(plane, list(_pods(options.pods)), options.clients))
         took, cpu = time.monotonic() - begin, cpu_seconds(pid) - used
         result = seen(plane).since(before)
         print(f"{title}: {options.clients} clients created {created} of {options.pods} pods in {took:.1f} s;", end=" ")
@@ -247,7 +247,7 @@ def _inside(port: int) -> float:
     return next(1000 * bound for bound, count in counts if count >= 0.99 * counts[-1][1])
 
 
-async def _burst(plane: ControlPlane, bodies: list[dict[str, Any]], clients: int) -> int:
+async def _create_all(plane: ControlPlane, bodies: list[dict[str, Any]], clients: int) -> int:
     queue = iter(bodies)
     context = ssl.create_default_context(cafile=str(plane.ca_file))
     created = 0

@@ -77,6 +77,36 @@ class Placing(world.World):
         if result.requeue_after is not None:
             self.work.put(key, result.requeue_after)
 
+    async def arrive(self) -> None:
+        """Let the pods of all sets exist, without anybody placing them."""
+        for _ in range(10):
+            self.see()
+            for key in [key for key in self.work.due if not key.startswith("gang:") and key != keys.ROOM]:
+                await self.run(key)
+
+    def meddle_once(self) -> None:
+        """Have somebody annotate the first pod that is written to just before, so that the write is refused."""
+        hit: list[str] = []
+
+        async def meddle(resource: resources.Resource, name: str, subresource: str | None) -> None:
+            if resource is resources.PODS and not hit:
+                hit.append(name)
+                live = self.get(resources.PODS, name)
+                annotations = {**live["metadata"]["annotations"], "example.com/seen": ""}
+                self.api._put("pods", {**live, "metadata": {**live["metadata"], "annotations": annotations}})
+                raise errors.Conflict("the object has been modified")
+
+        self.api.before = meddle
+
+    def inherit(self, gang_name: str, node: str) -> raw.Object:
+        """Make the first pod of a gang a successor that is nominated to a node; return it."""
+        heir = copy.deepcopy(self.ours(gang_name)[0])
+        heir["metadata"].setdefault("annotations", {})[names.ANNOTATION_SUCCEEDS] = "gone"
+        heir["status"] = {"nominatedNodeName": node}
+        self.api._put("pods", heir)
+        self.see()
+        return heir
+
     async def bind(self, *, ready: bool = True) -> None:
         """Bind what is released and pinned, as a scheduler does, and start it."""
         for pod in self.ours():

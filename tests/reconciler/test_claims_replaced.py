@@ -26,6 +26,14 @@ def uids(here: world.World) -> dict[str, str]:
     return {name: here.get(CLAIMS, name)["metadata"]["uid"] for name in here.names(CLAIMS)}
 
 
+async def come_back(here: world.World) -> None:
+    """Let what is terminating go, and its successors start."""
+    await here.finish()
+    await here.settle()
+    await here.start()
+    await here.advance(5)
+
+
 def check(here: world.World) -> None:
     """No pod without its claims, and no claim of one pod that two could use: a successor waits behind its gate."""
     there = set(here.names(CLAIMS))
@@ -82,10 +90,7 @@ async def test_pods_that_are_deleted_evicted_or_failed_leave_their_claim_to_the_
     await here.mark(second, phase="Failed")
     await here.settle()
     check(here)
-    await here.finish()
-    await here.settle()
-    await here.start()
-    await here.advance(5)
+    await come_back(here)
     check(here)
     assert uids(here) == before
     assert [named(pod)[-1] for pod in here.pods("demo-0-front")] == ["demo-0-front-0-own", "demo-0-front-1-own"]
@@ -100,10 +105,7 @@ async def test_on_delete_keeps_the_claim_of_the_pod_that_somebody_deletes() -> N
     await here.api.delete(resources.PODS, pod["metadata"]["name"], "ns")
     await here.settle()
     check(here)
-    await here.finish()
-    await here.settle()
-    await here.start()
-    await here.advance(5)
+    await come_back(here)
     assert uids(here) == before
     assert rollout.images(here, 0, "front") == {"model:1", "model:2"}
 

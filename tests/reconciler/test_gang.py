@@ -198,25 +198,7 @@ async def test_a_decided_node_that_was_lost_is_replaced_and_the_released_pods_st
 
 async def test_a_pod_that_changed_underneath_is_released_at_the_next_look() -> None:
     here = Placing(1, 1)
-    hit = []
-
-    async def meddle(resource: resources.Resource, name: str, subresource: str | None) -> None:
-        if resource is resources.PODS and not hit:
-            hit.append(name)
-            live = here.get(resources.PODS, name)
-            here.api._put(
-                "pods",
-                {
-                    **live,
-                    "metadata": {
-                        **live["metadata"],
-                        "annotations": {**live["metadata"]["annotations"], "example.com/seen": ""},
-                    },
-                },
-            )
-            raise errors.Conflict("the object has been modified")
-
-    here.api.before = meddle
+    here.meddle_once()
     await up(here)
     await here.advance(1)
     assert len(here.released()) == 2

@@ -449,10 +449,7 @@ async def test_a_successor_of_another_scheduler_is_nominated_nowhere() -> None:
 async def test_a_pod_that_changed_while_it_was_released_is_looked_at_again() -> None:
     here = Handing()
     await here.apply(over(pair()))
-    for _ in range(10):
-        here.see()
-        for key in [key for key in here.work.due if not key.startswith("gang:") and key != "room"]:
-            await here.run(key)
+    await here.arrive()
     hit: list[str] = []
 
     async def meddle(resource: resources.Resource, name: str, subresource: str | None) -> None:

@@ -1,6 +1,5 @@
 """Gangs of lower priority make room: what is promised to the gang that comes is promised to nobody else."""
 
-import copy
 from typing import Any
 
 import pytest
@@ -59,17 +58,9 @@ async def occupied(pods: int = 1, grace: int | None = None) -> placing.Placing:
     return world
 
 
-async def arrive(world: placing.Placing) -> None:
-    """Let the pods of all sets exist, without anybody placing them."""
-    for _ in range(10):
-        world.see()
-        for key in [key for key in world.work.due if not key.startswith("gang:") and key != "room"]:
-            await world.run(key)
-
-
 async def test_room_that_is_made_is_not_given_away_while_the_podgang_is_written() -> None:
     world = await occupied()
-    await arrive(world)
+    await world.arrive()
 
     async def meanwhile() -> None:
         await world.run("gang:ns/rival-0")
@@ -85,7 +76,7 @@ async def test_room_that_is_made_is_not_given_away_while_the_podgang_is_written(
 
 async def test_an_eviction_that_fails_leaves_nothing_kept() -> None:
     world = await occupied()
-    await arrive(world)
+    await world.arrive()
     world.api.refusal = errors.Unavailable("down")  # type: ignore[attr-defined]
     with pytest.raises(errors.Unavailable):
         await world.run("gang:ns/high-0")
@@ -101,7 +92,7 @@ async def test_an_eviction_that_fails_leaves_nothing_kept() -> None:
 
 async def test_room_that_appears_before_the_gang_waits_for_it_is_not_missed() -> None:
     world = await occupied()
-    await arrive(world)
+    await world.arrive()
 
     async def meanwhile() -> None:
         world.see()
@@ -117,7 +108,7 @@ async def test_room_that_appears_before_the_gang_waits_for_it_is_not_missed() ->
 
 async def test_a_namesake_of_a_victim_is_not_evicted() -> None:
     world = await occupied()
-    await arrive(world)
+    await world.arrive()
     victim = world.ours("low-0")[0]
     world.api._put("pods", {**victim, "metadata": {**victim["metadata"], "uid": "namesake"}})
     world.api.changes.clear()  # the cache has not heard of it
@@ -140,7 +131,7 @@ def budget(world: placing.Placing, allowed: int, selector: raw.Object) -> None:
 async def test_a_budget_that_allows_each_pod_of_a_gang_and_not_all_spares_the_gang(allowed: int, goes: bool) -> None:
     world = await occupied(pods=2)
     budget(world, allowed, {names.LABEL_PODGANG: "low-0"})
-    await arrive(world)
+    await world.arrive()
     before = {pod["metadata"]["uid"] for pod in world.ours("low-0")}
     await world.run("gang:ns/high-0")
     left = {pod["metadata"]["uid"] for pod in world.ours("low-0")}
@@ -153,7 +144,7 @@ async def test_a_budget_that_allows_each_pod_of_a_gang_and_not_all_spares_the_ga
 
 async def test_victims_that_end_slowly_are_waited_for_as_long_as_they_may_take() -> None:
     world = await occupied(grace=600)
-    await arrive(world)
+    await world.arrive()
     ends = world.api.evict
 
     async def slow(name: str, namespace: str, **more: Any) -> None:
@@ -171,12 +162,8 @@ async def test_victims_that_end_slowly_are_waited_for_as_long_as_they_may_take()
 
 async def test_a_successor_whose_gang_fails_to_make_room_keeps_its_home() -> None:
     world = await occupied()
-    await arrive(world)
-    heir = copy.deepcopy(world.ours("high-0")[0])
-    heir["metadata"].setdefault("annotations", {})[names.ANNOTATION_SUCCEEDS] = "gone"
-    heir["status"] = {"nominatedNodeName": "n0"}
-    world.api._put("pods", heir)
-    world.see()
+    await world.arrive()
+    heir = world.inherit("high-0", "n0")
     world.api.refusal = errors.Unavailable("down")  # type: ignore[attr-defined]
     with pytest.raises(errors.Unavailable):
         await world.run("gang:ns/high-0")
@@ -185,7 +172,7 @@ async def test_a_successor_whose_gang_fails_to_make_room_keeps_its_home() -> Non
 
 async def test_a_nomination_from_when_there_was_room_is_let_go() -> None:
     world = await occupied()
-    await arrive(world)
+    await world.arrive()
     name = world.ours("rival-0")[0]["metadata"]["name"]
     world.api.foreign("big", node="n0", cpu="2")
     held = {"status": {"nominatedNodeName": "n0"}}

@@ -15,15 +15,6 @@ from tests.reconciler.placing import Placing, pair
 DEMO, LATE = "gang:ns/demo-0", "gang:ns/late-0"
 
 
-async def arrived(here: Placing) -> Placing:
-    """Let the pods of all sets exist, without anybody placing them."""
-    for _ in range(10):
-        here.see()
-        for key in [key for key in here.work.due if not key.startswith("gang:") and key != "room"]:
-            await here.run(key)
-    return here
-
-
 def failing_once(here: Placing, error: errors.KubeError, nth: int = 2) -> None:
     """Have the nth release of a pod fail."""
     releases = 0
@@ -42,7 +33,7 @@ async def half_released(*cpus: int) -> Placing:
     """The gang `demo` of two pods, of which one is released and bound, and one is not."""
     here = Placing(*cpus, hold="never")
     await here.apply(pair())
-    await arrived(here)
+    await here.arrive()
     failing_once(here, errors.Unavailable("no answer"))
     with pytest.raises(errors.Unavailable):
         await here.run(DEMO)
@@ -55,26 +46,8 @@ async def test_a_pod_that_changed_while_its_gang_was_released_keeps_its_room_and
     here = Placing(1, 1, hold="never")
     await here.apply(pair())
     await here.apply(pair("late", count=1))
-    await arrived(here)
-    hit: list[str] = []
-
-    async def meddle(resource: resources.Resource, name: str, subresource: str | None) -> None:
-        if resource is resources.PODS and not hit:
-            hit.append(name)
-            live = here.get(resources.PODS, name)
-            here.api._put(
-                "pods",
-                {
-                    **live,
-                    "metadata": {
-                        **live["metadata"],
-                        "annotations": {**live["metadata"]["annotations"], "example.com/seen": ""},
-                    },
-                },
-            )
-            raise errors.Conflict("the object has been modified")
-
-    here.api.before = meddle
+    await here.arrive()
+    here.meddle_once()
     await here.run(DEMO)
     assert len(here.released("demo-0")) == 1
     assert DEMO in here.work.due, "an annotation of somebody else's wakes nobody"
@@ -89,7 +62,7 @@ async def test_a_release_that_is_refused_keeps_its_room_and_is_tried_again(error
     here = Placing(1, 1, hold="never")
     await here.apply(pair())
     await here.apply(pair("late", count=1))
-    await arrived(here)
+    await here.arrive()
     failing_once(here, error)
     with contextlib.suppress(errors.Invalid):  # the worker tries again after a pause
         await here.run(DEMO)
@@ -213,12 +186,8 @@ async def test_a_look_that_fails_by_a_fault_of_ours_does_not_keep_the_others_tha
 async def test_a_successor_that_goes_while_its_decision_is_written_leaves_no_charge() -> None:
     here = Placing(1, 1)
     await here.apply(pair())
-    await arrived(here)
-    heir = copy.deepcopy(here.ours("demo-0")[0])
-    heir["metadata"].setdefault("annotations", {})[names.ANNOTATION_SUCCEEDS] = "gone"
-    heir["status"] = {"nominatedNodeName": "n0"}
-    here.api._put("pods", heir)
-    here.see()
+    await here.arrive()
+    heir = here.inherit("demo-0", "n0")
     plain = here.api.create
 
     async def lost(resource: resources.Resource, obj: raw.Object, *, dry_run: bool = False) -> raw.Object:
@@ -237,7 +206,7 @@ async def test_a_successor_that_goes_while_its_decision_is_written_leaves_no_cha
 async def test_a_hold_for_a_pod_that_is_gone_touches_no_namesake() -> None:
     here = Placing(1)
     await here.apply(pair(count=1))
-    await arrived(here)
+    await here.arrive()
     gone = copy.deepcopy(here.ours()[0])
     here.api._put("pods", {**gone, "metadata": {**gone["metadata"], "uid": "namesake"}})
     assert await creation.nominate(here.ctx, gone, "n0") == gone
@@ -291,7 +260,7 @@ async def test_room_whose_decision_may_have_been_written_is_nobody_elses_before_
     here = Placing(1, 1, hold="never")
     await here.apply(pair())
     await here.apply(pair("late", count=1))
-    await arrived(here)
+    await here.arrive()
     plain = here.api.create
 
     async def unanswered(resource: resources.Resource, obj: raw.Object, *, dry_run: bool = False) -> raw.Object:
@@ -316,7 +285,7 @@ async def test_room_whose_decision_the_api_server_did_not_take_is_free_at_once()
     here = Placing(1, 1, hold="never")
     await here.apply(pair())
     await here.apply(pair("late", count=1))
-    await arrived(here)
+    await here.arrive()
     said = {"code": 500, "message": "failed calling webhook"}
 
     def refuses(plural: str, obj: raw.Object) -> Exception | None:
@@ -332,7 +301,7 @@ async def test_room_whose_decision_the_api_server_did_not_take_is_free_at_once()
 async def test_a_successor_that_no_longer_fits_gives_its_home_up_to_the_rest_of_its_gang() -> None:
     here = Placing(1, hold="always")
     await here.apply(pair(minimum=1))
-    await arrived(here)
+    await here.arrive()
     heir = copy.deepcopy(here.ours("demo-0")[1])
     heir["metadata"].setdefault("annotations", {})[names.ANNOTATION_SUCCEEDS] = "gone"
     heir["spec"]["containers"][0]["resources"] = {"requests": {"cpu": "2"}}
