@@ -1,5 +1,6 @@
 """Nodes and pods for what-if questions: from files, or from the cluster that a kubeconfig names."""
 
+import collections
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -50,6 +51,22 @@ class Capacity:
     def levels_of(self, name: str | None) -> dict[str, str]:
         """Return the levels of a binding; of the labels that are found where there is no such binding."""
         return self.bindings.get(name or "") or levels.detected(self.nodes)
+
+    def main_levels(self) -> dict[str, str]:
+        """Return the levels that say most of this cluster: of the binding whose labels nodes carry most, else detected.
+
+        A question about the cluster as a whole names no binding, and of several some may be of other clusters' labels.
+        """
+        count = collections.Counter(key for node in self.nodes for key in node["metadata"].get("labels") or ())
+        worth = {name: sum(count[key] for key in found.values()) for name, found in self.bindings.items()}
+        best = max(sorted(worth), key=worth.__getitem__, default="")
+        return self.levels_of(best if worth.get(best) else None)
+
+    def keys_of(self, domain: str) -> list[str]:
+        """Return the label keys by which the bindings and the nodes know a level's name, of those that nodes carry."""
+        carried = {key for node in self.nodes for key in node["metadata"].get("labels") or ()}
+        known = [*self.bindings.values(), self.main_levels()]
+        return sorted({found[domain] for found in known if domain in found} & carried)
 
 
 def offered(node: raw.Object) -> shape.Requests:

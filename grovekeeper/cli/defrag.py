@@ -71,20 +71,22 @@ def _read(
 
 
 def _level(room: capacity.Capacity, wanted: str | None) -> str:
-    """Return the label key of the level; raises CapacityError where no node has it."""
-    known = room.levels_of(next(iter(room.bindings), None))
+    """Return the label key of the level; raises CapacityError where no node has it or several are meant."""
+    known = room.main_levels()
     space = room.room()
-    sizes = {domain: len(space.domains(key)[1]) for domain, key in known.items()}
     if wanted is None:
-        several = [key for domain, key in known.items() if sizes[domain] * 2 <= len(space)]
+        several = [key for key in known.values() if 0 < len(space.domains(key)[1]) * 2 <= len(space)]
         if not several:
             raise capacity.CapacityError("no level has domains of several nodes: name one with --level")
         return several[-1]
-    key = known.get(wanted, wanted)
-    if not space.domains(key)[1]:
-        text = f"--level {wanted}: no node has the label {key}; the levels are {', '.join(known) or 'not known'}"
+    keys = room.keys_of(wanted) or [wanted]
+    if len(keys) > 1:
+        text = f"--level {wanted}: bindings mean different labels by it: name the label: {' or '.join(keys)}"
         raise capacity.CapacityError(text)
-    return key
+    if not space.domains(keys[0])[1]:
+        text = f"--level {wanted}: no node has the label {known.get(wanted, wanted)}"
+        raise capacity.CapacityError(f"{text}; the levels are {', '.join(known) or 'not known'}")
+    return keys[0]
 
 
 def _as_tree(found: compact.Plan) -> Tree:

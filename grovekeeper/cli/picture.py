@@ -6,7 +6,7 @@ from html import escape
 
 from grovekeeper.api import names, raw
 from grovekeeper.cli import capacity
-from grovekeeper.placement import levels, shape
+from grovekeeper.placement import shape
 
 _COLORS = ("#3b6fb6", "#e08a2e", "#3f9c5a", "#c14f64", "#7d5fc0", "#97743f", "#2c9aa3", "#cc67ad", "#8f9c2f", "#607387")
 """Told apart by most people with a colour weakness, too; further gangs get them again, lighter."""
@@ -88,7 +88,7 @@ def html(drawing: str) -> str:
 
 def _tree(room: capacity.Capacity) -> _Box:
     """Return the cluster's domains, broadest first, but for levels that tell nothing: one domain, or single nodes."""
-    known = room.levels_of(next(iter(room.bindings), None)) or levels.detected(room.nodes)
+    known = room.main_levels()
     labels = [node["metadata"].get("labels") or {} for node in room.nodes]
     keys = []
     for domain, key in known.items():

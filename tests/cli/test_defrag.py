@@ -87,6 +87,27 @@ def test_pods_of_sets_that_are_not_given_stay(files: dict[str, Path]) -> None:
     assert [freed["domain"] for freed in answer["freed"]] == ["r0"]
 
 
+def test_a_binding_whose_labels_no_node_has_does_not_decide_what_a_level_means(files: dict[str, Path]) -> None:
+    add_binding(files, "a-first", {"block": "example.com/block", "rack": "example.com/rack"})
+    for arguments in ((), ("--level", "rack"), ("--level", "kubernetes.io/rack")):
+        found = run(files, "--dry-run", "-o", "json", *arguments)
+        assert found.exit_code == 0, found.output
+        assert json.loads(found.stdout)["level"] == "kubernetes.io/rack"
+
+
+def test_a_level_that_means_two_labels_of_the_nodes_is_asked_back(files: dict[str, Path]) -> None:
+    add_binding(files, "other", {"rack": "kubernetes.io/block"})
+    found = run(files, "--dry-run", "--level", "rack")
+    assert found.exit_code == 2
+    assert "name the label: kubernetes.io/block or kubernetes.io/rack" in found.output
+    assert run(files, "--dry-run", "--level", "kubernetes.io/rack").exit_code == 0
+
+
+def add_binding(files: dict[str, Path], name: str, known: dict[str, str]) -> None:
+    listed = [json.loads(files["binding"].read_text()), levels.binding(name, known)]
+    files["binding"].write_text("\n---\n".join(json.dumps(each) for each in reversed(listed)))
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

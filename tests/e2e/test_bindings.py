@@ -3,7 +3,7 @@
 import pytest
 
 from tests.e2e import test_topology as topology
-from tests.e2e.world import MERGE, World
+from tests.e2e.world import BINDINGS, MERGE, World
 
 
 def test_a_binding_says_whether_its_levels_mean_anything_and_others_go_on(world: World) -> None:
@@ -19,7 +19,7 @@ def test_a_binding_says_whether_its_levels_mean_anything_and_others_go_on(world:
     wrong = topology.bind(world, "swapped", swapped)
     world.wait(lambda: usable(world, wrong) == ("False", "ContradictsBinding"), "the contradiction to be said")
     world.wait(lambda: usable(world, good) == ("False", "ContradictsBinding"), "the contradiction to be said of both")
-    world.request("DELETE", f"{topology.BINDINGS}/{wrong}")
+    world.request("DELETE", f"{BINDINGS}/{wrong}")
     world.wait(lambda: usable(world, good) == ("True", "LevelsUsable"), "the contradiction to be gone")
     world.wait_pods(2, 2)
 
@@ -36,7 +36,7 @@ def test_a_binding_is_judged_anew_when_its_levels_or_the_labels_of_nodes_change(
     world.wait(lambda: usable(world, wrong) == ("False", "LevelsOutOfOrder"), "the order to be said")
     assert "block" in said(world, wrong)
     levels = [{"domain": "block", "key": wide}, {"domain": "rack", "key": narrow}]
-    world.request("PATCH", f"{topology.BINDINGS}/{wrong}", {"spec": {"levels": levels}}, MERGE)
+    world.request("PATCH", f"{BINDINGS}/{wrong}", {"spec": {"levels": levels}}, MERGE)
     world.wait(lambda: usable(world, wrong) == ("True", "LevelsUsable"), "the right order to be seen")
     cut = topology.bind(world, "cut", (("block", row), ("rack", narrow)))
     world.wait(lambda: usable(world, cut) == ("False", "LabelMissing"), "the missing label to be said")
@@ -53,10 +53,10 @@ def label(world: World, key: str, size: int) -> None:
 
 
 def said(world: World, binding: str) -> str:
-    found = (world.request("GET", f"{topology.BINDINGS}/{binding}").get("status") or {}).get("conditions") or ()
+    found = (world.request("GET", f"{BINDINGS}/{binding}").get("status") or {}).get("conditions") or ()
     return next((str(entry["message"]) for entry in found if entry["type"] == "LevelsUsable"), "")
 
 
 def usable(world: World, binding: str) -> tuple[str, str]:
-    found = (world.request("GET", f"{topology.BINDINGS}/{binding}").get("status") or {}).get("conditions") or ()
+    found = (world.request("GET", f"{BINDINGS}/{binding}").get("status") or {}).get("conditions") or ()
     return next(((c["status"], c["reason"]) for c in found if c["type"] == "LevelsUsable"), ("", ""))

@@ -1,36 +1,27 @@
 """The four use cases of gitops-examples come up as they are, on both targets."""
 
 import urllib.error
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
 from grovekeeper.embedded.installation import nodes
-from tests.e2e.world import Object, World, is_ready
+from tests.e2e.world import BINDINGS, Object, World, is_ready
 
 ROOT = Path(__file__).parents[2] / "gitops-examples" / "plain"
 MANIFESTS = sorted(path for path in ROOT.rglob("*.yaml") if path.parent != ROOT)
-BINDINGS = "/apis/grove.io/v1alpha1/clustertopologybindings"
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def datacenter(world: World) -> Iterator[None]:
+def datacenter(world: World) -> None:
     """28 nodes with 8 GPUs each, and the examples' topology."""
-    binding = load(ROOT / "topology.yaml")
-    world.post(BINDINGS, binding)
-    names = []
+    world.post(BINDINGS, load(ROOT / "topology.yaml"))
     for node in nodes("gpu-", 28, **{"nvidia.com/gpu": "8"}):
         world.post("/api/v1/nodes", node)
-        names.append(node["metadata"]["name"])
-    yield
-    world.close()
-    for name in names:
-        world.request("DELETE", f"/api/v1/nodes/{name}")
-    world.request("DELETE", f"{BINDINGS}/{binding['metadata']['name']}")
+        world.nodes.append(node["metadata"]["name"])
 
 
 @pytest.mark.usefixtures("datacenter")

@@ -8,8 +8,8 @@ import pytest
 
 from tests import crds
 from tests.e2e.standin import StandIn
-from tests.e2e.test_topology import BINDINGS, bind
-from tests.e2e.world import MERGE, Object, World, is_ready, uids
+from tests.e2e.test_topology import bind
+from tests.e2e.world import BINDINGS, MERGE, Object, World, is_ready, uids
 
 KAI = "kai-scheduler"
 QUEUE = {"kai.scheduler/queue": "team"}

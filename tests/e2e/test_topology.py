@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.world import MERGE, Object, World, refused
+from tests.e2e.world import BINDINGS, MERGE, Object, World, refused
 
 LEVELS = (("zone", "zone"), ("block", "block"), ("rack", "rack"), ("host", "hostname"))
-BINDINGS = "/apis/grove.io/v1alpha1/clustertopologybindings"
 AVAILABLE = ("False", "AllClusterTopologyLevelsAvailable")
 KEY = {domain: f"kubernetes.io/{key}" for domain, key in LEVELS}
 

@@ -17,6 +17,7 @@ from tests import patience
 
 Object = dict[str, Any]
 GROVE = "/apis/grove.io/v1alpha1"
+BINDINGS = f"{GROVE}/clustertopologybindings"
 _NUMBERS = itertools.count(1)
 MERGE = "application/merge-patch+json"
 PATIENCE = patience.factor()
@@ -205,13 +206,15 @@ class World:
         return "\n".join(lines)
 
     def close(self) -> None:
-        """Delete the sets and wait until nothing of them is left, then the nodes."""
+        """Delete the sets and wait until nothing of them is left, then the nodes and topology bindings."""
         for plural in ("podgangsets", "podcliquesets"):
             for obj in self.request("GET", self.path(plural))["items"]:
                 self.request("DELETE", self.path(plural, obj["metadata"]["name"]))
         self.wait(lambda: not self.request("GET", self.path("pods", group="/api/v1"))["items"], "all pods to go", 30)
         for name in self.nodes:
             self.request("DELETE", f"/api/v1/nodes/{name}")
+        for obj in self.request("GET", BINDINGS)["items"]:
+            self.request("DELETE", f"{BINDINGS}/{obj['metadata']['name']}")
 
     def clique(self, name: str, replicas: int, minimum: int | None = None, **more: Any) -> Object:
         """Return a clique whose pods fill a node each and go to this world's nodes only."""
