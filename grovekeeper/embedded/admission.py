@@ -3,7 +3,7 @@
 import ssl
 import uuid
 from base64 import b64decode
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import aiohttp
 import jsonpatch
@@ -43,6 +43,8 @@ class Request:
     old: raw.Object | None
     subresource: str = ""
     dry_run: bool = False
+    warnings: list[str] = field(default_factory=list)
+    """What the webhooks warn of, once they have been asked."""
 
 
 class Admission:
@@ -51,7 +53,6 @@ class Admission:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._sessions: dict[str, aiohttp.ClientSession] = {}
-        self.warnings: list[str] = []
 
     async def close(self) -> None:
         """Close the connections to the webhooks."""
@@ -59,8 +60,7 @@ class Admission:
             await session.close()
 
     async def admit(self, request: Request) -> raw.Object | None:
-        """Return the object after mutation; raises DeniedError. Warnings are collected in `warnings`."""
-        self.warnings = []
+        """Return the object after mutation; raises DeniedError. Warnings are collected in the request."""
         changed_by: list[str] = []
         hooks = self._hooks("mutatingwebhookconfigurations", request)
         for hook in hooks:
@@ -129,7 +129,7 @@ class Admission:
                 return {}
             text = f'failed calling webhook "{hook["name"]}": {error!r}'
             raise DeniedError(f"Internal error occurred: {text}", 500, "InternalError") from error
-        self.warnings += response.get("warnings") or []
+        request.warnings += response.get("warnings") or []
         if not response.get("allowed"):
             status = response.get("status") or {}
             text = (

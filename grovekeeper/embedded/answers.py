@@ -6,6 +6,8 @@ from aiohttp import web
 from grovekeeper.api import raw
 from grovekeeper.embedded import protobuf
 
+SUCCESS = {"kind": "Status", "apiVersion": "v1", "status": "Success"}
+
 
 class StatusError(Exception):
     """An answer that is a failure Status."""
@@ -45,3 +47,8 @@ def json(body: raw.Json, code: int = 200, warnings: list[str] | None = None) -> 
         quoted = text.replace("\\", "\\\\").replace('"', '\\"')
         response.headers.add("Warning", f'299 - "{quoted}"')
     return response
+
+
+def failed(error: StatusError) -> web.Response:
+    """Return the answer that says why not."""
+    return json(error.body, error.code)

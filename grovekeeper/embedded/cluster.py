@@ -1,14 +1,8 @@
-"""The whole cluster in one process, and a handle that runs it as a child process.
+"""A handle that runs the embedded cluster as a child process."""
 
-`python -m grovekeeper.embedded.cluster --port N --token T --certificates FOLDER` serves until SIGTERM.
-"""
-
-import argparse
-import asyncio
 import contextlib
 import json
 import shutil
-import signal
 import socket
 import ssl
 import subprocess
@@ -21,19 +15,12 @@ from base64 import b64encode
 from pathlib import Path
 from types import TracebackType
 
-from aiohttp import web
-
 from grovekeeper.api import raw
-from grovekeeper.embedded import kubelet
-from grovekeeper.embedded.claims import Claims
-from grovekeeper.embedded.scheduler import Scheduler
-from grovekeeper.embedded.server import ApiServer
-from grovekeeper.embedded.storage import Storage
+from grovekeeper.embedded import kubelet, main
 from grovekeeper.runtime import certificates
 from grovekeeper.runtime.clock import Clock
 
 _START_SECONDS = 90
-_CHAIN, _KEY, _AUTHORITY = "server.crt", "server.key", "ca.crt"
 
 
 class EmbeddedCluster:
@@ -68,7 +55,7 @@ class EmbeddedCluster:
         command = [
             sys.executable,
             "-m",
-            "grovekeeper.embedded.cluster",
+            "grovekeeper.embedded.main",
             "--port",
             str(self.port),
             "--token",
@@ -137,55 +124,8 @@ class EmbeddedCluster:
 
     def _write_certificates(self) -> Path:
         state = certificates.fresh(["127.0.0.1", "localhost"], Clock().now())
-        (self.dir / _CHAIN).write_bytes(state.leaf.certificate)
-        (self.dir / _KEY).touch(mode=0o600)
-        (self.dir / _KEY).write_bytes(state.leaf.key)
-        (self.dir / _AUTHORITY).write_bytes(certificates.bundle(state))
-        return self.dir / _AUTHORITY
-
-
-async def serve(port: int, token: str, folder: Path, ready_after: float = kubelet.READY_AFTER) -> None:
-    """Run the API server, scheduler, kubelets and controllers until SIGTERM; `folder` holds certificate and key."""
-    storage = Storage()
-    now = Clock().stamp
-    authority = (folder / _AUTHORITY).read_text()
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(folder / _CHAIN, folder / _KEY)
-    server = ApiServer(storage, now, token, authority)
-    scheduler = Scheduler(storage, now, Claims(storage, server._plant))
-    kubelets = kubelet.Kubelet(storage, f"https://127.0.0.1:{port}", now, ready_after)
-    for name in ("default", "kube-system"):
-        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}, "status": {"phase": "Active"}}
-        storage.put(("", "namespaces"), server._born(namespace))
-    runner = web.AppRunner(server.application(), access_log=None, handler_cancellation=True)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port, backlog=512, ssl_context=tls).start()
-    jobs = [asyncio.create_task(scheduler.run()), asyncio.create_task(server.controllers.run())]
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await stop.wait()
-    for job in jobs:
-        job.cancel()
-    await kubelets.stop()
-    await server.admission.close()
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(runner.cleanup(), 2)
-
-
-def main() -> None:
-    """Serve on loopback."""
-    import uvloop
-
-    parser = argparse.ArgumentParser(description="A small Kubernetes in one process.")
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--token", default="administrator")
-    parser.add_argument("--certificates", type=Path, required=True)
-    parser.add_argument("--ready-after", type=float, default=kubelet.READY_AFTER)
-    options = parser.parse_args()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(options.port, options.token, options.certificates, options.ready_after))
-
-
-if __name__ == "__main__":
-    main()
+        (self.dir / main.CHAIN).write_bytes(state.leaf.certificate)
+        (self.dir / main.KEY).touch(mode=0o600)
+        (self.dir / main.KEY).write_bytes(state.leaf.key)
+        (self.dir / main.AUTHORITY).write_bytes(certificates.bundle(state))
+        return self.dir / main.AUTHORITY

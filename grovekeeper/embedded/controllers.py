@@ -1,12 +1,12 @@
 """What the controller manager does in a real cluster: service accounts, their tokens, garbage collection."""
 
 import asyncio
-import secrets
 from base64 import b64encode
-from collections.abc import Callable
 
 from grovekeeper.api import raw
-from grovekeeper.embedded.storage import Collection, Storage
+from grovekeeper.embedded.registry import Registry
+from grovekeeper.embedded.storage import Collection
+from grovekeeper.embedded.tokens import Tokens
 
 _SECRETS: Collection = ("", "secrets")
 _ACCOUNTS: Collection = ("", "serviceaccounts")
@@ -16,20 +16,15 @@ _NAMESPACES: Collection = ("", "namespaces")
 class Controllers:
     """Listens to the storage; acts a moment later, as controllers do."""
 
-    def __init__(
-        self,
-        storage: Storage,
-        tokens: dict[str, str],
-        authority: str,
-        create: Callable[[Collection, raw.Object], None],
-    ) -> None:
-        self._storage = storage
+    def __init__(self, registry: Registry, tokens: Tokens, authority: str) -> None:
+        """`authority` is the PEM text that clients trust."""
+        self._registry = registry
+        self._storage = registry.storage
         self._authority = authority
         self._tokens = tokens
-        self._create = create
         self._orphaned: asyncio.Queue[str] = asyncio.Queue()
         self._dependents: dict[str, set[tuple[Collection, tuple[str, str]]]] = {}
-        storage.listeners.append(self._on_event)
+        self._storage.listeners.append(self._on_event)
 
     async def run(self) -> None:
         """Collect garbage until cancelled."""
@@ -38,23 +33,8 @@ class Controllers:
             for collection, key in list(self._dependents.pop(uid, ())):
                 obj = self._storage.get(collection, key)
                 if obj is not None and any(ref["uid"] == uid for ref in obj["metadata"].get("ownerReferences") or ()):
-                    self.delete(collection, obj)
+                    self._registry.end(collection, obj)
             await asyncio.sleep(0)
-
-    def delete(self, collection: Collection, obj: raw.Object) -> raw.Object:
-        """Delete as the API server does: at once, or by a deletionTimestamp while finalizers or a grace period hold."""
-        metadata = obj["metadata"]
-        bound_pod = collection == ("", "pods") and obj["spec"].get("nodeName")
-        if not metadata.get("finalizers") and not bound_pod:
-            return self._storage.remove(collection, obj)
-        if metadata.get("deletionTimestamp"):
-            return obj
-        from grovekeeper.runtime import clock
-
-        stamp = clock.Clock().stamp()
-        grace = obj["spec"].get("terminationGracePeriodSeconds", 30) if bound_pod else 0
-        marked = {**metadata, "deletionTimestamp": stamp, "deletionGracePeriodSeconds": grace}
-        return self._storage.put(collection, {**obj, "metadata": marked})
 
     def _on_event(self, collection: Collection, kind: str, obj: raw.Object, _old: raw.Object | None) -> None:
         metadata = obj["metadata"]
@@ -70,7 +50,7 @@ class Controllers:
                 "kind": "ServiceAccount",
                 "metadata": {"name": "default", "namespace": key[1]},
             }
-            self._create(_ACCOUNTS, account)
+            self._registry.plant(_ACCOUNTS, account)
         empty = collection == _SECRETS and not (obj.get("data") or {}).get("token")
         if empty and obj.get("type") == "kubernetes.io/service-account-token":
             asyncio.get_running_loop().call_soon(self._fill, key)
@@ -80,13 +60,7 @@ class Controllers:
         if secret is None:
             return
         account = (secret["metadata"].get("annotations") or {}).get("kubernetes.io/service-account.name", "default")
-        token = self.token_for(key[0], account)
+        token = self._tokens.issue(key[0], account)
         data = {"token": token, "namespace": key[0], "ca.crt": self._authority}
         encoded = {name: b64encode(text.encode()).decode() for name, text in data.items()}
         self._storage.put(_SECRETS, {**secret, "data": encoded})
-
-    def token_for(self, namespace: str, account: str) -> str:
-        """Return a new token of a service account."""
-        token = secrets.token_urlsafe(24)
-        self._tokens[token] = f"system:serviceaccount:{namespace}:{account}"
-        return token

@@ -34,6 +34,15 @@ class Kind:
         """Return group/version."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
+    @property
+    def resource(self) -> str:
+        """Return plural.group, as messages name a resource."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    def full(self, obj: raw.Object) -> raw.Object:
+        """Return an object of the kind with apiVersion and kind, which the storage need not hold."""
+        return {"apiVersion": self.api_version, "kind": self.kind, **obj}
+
 
 _EVENT_COLUMNS = (
     *({"name": name, "type": "string", "jsonPath": f".{name.lower()}"} for name in ("Type", "Reason")),

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from grovekeeper.api import names, raw
+from grovekeeper.api import raw
 from grovekeeper.embedded import selectors
 
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
@@ -144,8 +144,3 @@ def _needed(spec: raw.Object, count: int) -> int:
 
 def _number(value: int | str, count: int) -> int:
     return value if isinstance(value, int) else math.ceil(int(value.removesuffix("%")) * count / 100)
-
-
-def gate_name() -> str:
-    """Return the name of the init container that the kubelet really runs."""
-    return names.INIT_GATE_CONTAINER

@@ -3,6 +3,12 @@
 from functools import cache
 
 from grovekeeper.api import openapi, raw
+from grovekeeper.embedded.kinds import Kind
+
+
+def of(kind: Kind) -> raw.Object:
+    """Return a kind's schema."""
+    return kind.schema if kind.schema is not None else built_in(kind.definition)
 
 
 @cache

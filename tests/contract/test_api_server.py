@@ -78,6 +78,12 @@ async def test_a_dry_run_answers_and_stores_nothing(client: HttpClient, namespac
     assert made["metadata"]["name"] == "one"
     with pytest.raises(errors.NotFound):
         await client.get(CONFIG_MAPS, "one", namespace)
+    await client.create(CONFIG_MAPS, config_map(namespace, metadata={"finalizers": ["example.com/wait"]}))
+    await client.delete(CONFIG_MAPS, "one", namespace)
+    going = await client.get(CONFIG_MAPS, "one", namespace)
+    going["metadata"].pop("finalizers")
+    await client.replace(CONFIG_MAPS, going, dry_run=True)
+    assert (await client.get(CONFIG_MAPS, "one", namespace))["metadata"]["finalizers"]
 
 
 async def test_apply_owns_fields_gives_them_up_and_meets_others(client: HttpClient, namespace: str) -> None:
@@ -164,6 +170,10 @@ async def test_scale_reads_and_writes_replicas(client: HttpClient, namespace: st
     assert (scale["kind"], scale["spec"]["replicas"]) == ("Scale", 4)
     assert scale["status"] == {"replicas": 2, "selector": "a=b"}
     assert (await client.get(resources.PODGANGSETS, "demo", namespace))["spec"]["replicas"] == 4
+    metadata = {"name": "demo", "namespace": namespace}
+    applied = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": metadata, "spec": {"replicas": 5}}
+    scale = await client.apply(resources.PODGANGSETS, applied, manager="scaler", subresource="scale")
+    assert (scale["kind"], scale["spec"]["replicas"]) == ("Scale", 5)
 
 
 async def test_a_json_patch_is_all_or_nothing(client: HttpClient, namespace: str) -> None:
