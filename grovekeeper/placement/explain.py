@@ -1,7 +1,7 @@
 """Why a gang does not fit, level by level, in sentences."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -11,6 +11,8 @@ from grovekeeper.placement import pack, parts, request
 from grovekeeper.placement.nodes import Ints
 from grovekeeper.placement.search import Search
 from grovekeeper.placement.snapshot import Snapshot
+
+_FORBIDDEN = "required affinity or anti-affinity with pods that are there"
 
 
 def unknown_level(key: str) -> request.Reasons:
@@ -37,7 +39,7 @@ def reasons(gang: request.GangAsk, root: parts.Unit, search: Search) -> request.
     short = [(bound, text) for bound, text in found if text] or [(found[0][0], _all_alone(found[0][0], root))]
     lines = [request.Shortfall(bound.key or "cluster", f"{_word(bound.key)}: {text}") for bound, text in short]
     largest = [text for bound in bounds for text in _largest(bound, snapshot)]
-    excluded = _excluded(bounds[0].key, list(root.leaves()), snapshot)
+    excluded = _excluded(bounds[0].key, list(root.leaves()), gang.closed, snapshot)
     kept = f"{len(gang.closed)} nodes are kept for a gang that has waited longer" if gang.closed else ""
     texts = [*dict.fromkeys(line.text for line in lines), *dict.fromkeys(largest), excluded, kept]
     return request.Reasons("; ".join(filter(None, texts)), tuple(lines), never=bool(largest))
@@ -66,13 +68,16 @@ def _level(bound: _Bound, search: Search) -> str:
     return f"{where} {', '.join(texts)}" if texts else ""
 
 
-def _best(bound: _Bound, free: Ints, snapshot: Snapshot) -> tuple[str, list[int]]:
-    """Return the domain that holds most of what is asked for, and the room there for each part alone."""
+def _best(bound: _Bound, free: Ints, snapshot: Snapshot, *, empty: bool = False) -> tuple[str, list[int]]:
+    """Return the domain that holds most of what is asked for, and the room there for each part alone.
+
+    `empty`: without the pods that are there, and without what is kept for others.
+    """
     totals = []
     names = [""]
     for part in bound.parts:
         capacity = pack.capacities(free, part.vector, part.shape.one_per_node)
-        capacity = np.where(part.allowed, capacity, 0)
+        capacity = np.where(part.eligible if empty else part.allowed, capacity, 0)
         if bound.key is None:
             totals.append(np.array([capacity.sum()]))
             continue
@@ -93,9 +98,12 @@ def _best(bound: _Bound, free: Ints, snapshot: Snapshot) -> tuple[str, list[int]
 
 def _all_alone(bound: _Bound, root: parts.Unit) -> str:
     where = f"a {_word(bound.key)} could" if bound.key else "the cluster could"
+    bonds = [part.bonds for part in root.leaves()]
+    affinity = any(each.repelled or each.attracted or each.together for each in bonds)
     rules = [rule for unit in root.everyone() for rule in (*unit.spread, *unit.pods_spread) if rule.required]
     spread = dict.fromkeys(f"spread over {_word(rule.level)} with maxSkew {rule.max_skew}" for rule in rules)
-    return f"{where} hold each part alone, but not {' and '.join(spread) or 'all together'}"
+    texts = [*spread, *(["with their required affinity or anti-affinity"] if affinity else [])]
+    return f"{where} hold each part alone, but not {' and '.join(texts) or 'all together'}"
 
 
 def _largest(bound: _Bound, snapshot: Snapshot) -> list[str]:
@@ -103,7 +111,7 @@ def _largest(bound: _Bound, snapshot: Snapshot) -> list[str]:
     free = snapshot.totals()
     result = []
     for part in bound.parts:
-        best, (room,) = _best(_Bound(bound.key, (part,), bound.forced), free, snapshot)
+        best, (room,) = _best(_Bound(bound.key, (part,), bound.forced), free, snapshot, empty=True)
         if room < part.need:
             where = f"empty, {best} has" if bound.key else "the empty cluster has"
             result.append(f"{where} room for at most {room} of {part.need} {part.name} pods: the gang can never fit")
@@ -148,12 +156,16 @@ def _short_of(part: parts.Part, free: Ints, bound: _Bound, best: str, snapshot: 
     return f"{missing} short of " + ("nodes of their own" if alone else snapshot.resource_names()[int(columns[worst])])
 
 
-def _excluded(key: str | None, leaves: Sequence[parts.Part], snapshot: Snapshot) -> str:
+def _excluded(key: str | None, leaves: Sequence[parts.Part], closed: Collection[str], snapshot: Snapshot) -> str:
     """Return how many domains of the level, or nodes, may not take the pods, and why."""
+    kept = [row for name in closed if (row := snapshot.row_of(name)) is not None]
     domains: Counter[str] = Counter()
     nodes: Counter[str] = Counter()
     for part in leaves:
-        why = snapshot.refusals(part.shape.spec)
+        forbidden = part.eligible & ~part.allowed
+        forbidden[kept] = False
+        others = [(int(row), _FORBIDDEN) for row in np.flatnonzero(forbidden)]
+        why = [*snapshot.refusals(part.shape.spec), *others]
         lost, rest = _whole_domains(key, why, snapshot)
         domains |= lost
         nodes |= rest

@@ -27,8 +27,10 @@ class Part:
     """Pods of the minimum that still want a node."""
     shape: shapes.Shape
     vector: Ints
+    eligible: Mask
+    """Which rows may take the pods, whatever else is there now."""
     allowed: Mask
-    """Which rows may take the pods."""
+    """Those of them that are not kept for others, and where no pod forbids it."""
     position: int = 0
     """Among the parts of the gang."""
     bonds: affinity.Bonds = field(default_factory=affinity.Bonds)
@@ -134,11 +136,12 @@ def _parts(
             known = snapshot.resource_names()
             absent = next(name for name in shape.requests if name not in known)
             return request.Reasons(f"{group.name}: no node has any {absent}", never=True)
-        allowed = np.zeros(snapshot.height(), dtype=np.bool_)
+        eligible = np.zeros(snapshot.height(), dtype=np.bool_)
         mask = snapshot.eligible(shape.spec)
-        allowed[: len(mask)] = mask
+        eligible[: len(mask)] = mask
+        allowed = eligible.copy()
         allowed[closed] = False
-        result.append(Part(group.name, tuple(pods), needed, shape, vector, allowed))
+        result.append(Part(group.name, tuple(pods), needed, shape, vector, eligible, allowed))
     # A host port that only a later shape asks for is a column that the vectors before it lack.
     width = max((len(part.vector) for part in result), default=0)
     for part in result:

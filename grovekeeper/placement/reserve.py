@@ -23,9 +23,9 @@ def nodes(gang: request.GangAsk, snapshot: Snapshot) -> frozenset[str]:
         if not part.need:
             continue
         # A node's share of the part: how many of its pods it holds, of those that are needed.
-        for target, room in ((now, free), (empty, totals)):
+        for target, room, open_ in ((now, free, part.allowed), (empty, totals, part.eligible)):
             capacity = pack.capacities(room, part.vector, part.shape.one_per_node)
-            share = np.where(part.allowed, capacity, 0) / part.need
+            share = np.where(open_, capacity, 0) / part.need
             np.minimum(target, share, out=target)
     key = gang.constraint.required
     rows = _domain(now, empty, snapshot.domains(key)[0]) if key else _roomiest(now, empty)

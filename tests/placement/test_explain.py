@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from grovekeeper.placement import place, request, snapshot
+from tests.placement.test_parts import affine, pod, resident
 from tests.placement.test_place import cluster, gang, group, node, spec
 
 TAINT = [{"key": "gpu", "value": "broken", "effect": "NoExecute"}]
@@ -109,3 +110,34 @@ def test_a_quantity_beyond_all_measure_is_large_and_no_error() -> None:
     room.upsert_node(huge)
     assert isinstance(place.place(gang(group("w", 50, 4, minimum=1)), room), request.Placement)
     assert isinstance(place.place(gang(group("w", 2, 10**30)), room), request.Reasons)
+
+
+def test_nodes_that_are_kept_for_others_do_not_make_a_gang_one_that_can_never_fit() -> None:
+    ask = gang(group("w", 4, 4), required="rack", closed=frozenset({"n000"}))
+    found = place.place(ask, cluster(4))
+    assert why(found) == (
+        "rack: best r0 has room for 3 of 4 w pods: 1 short of nvidia.com/gpu; "
+        "1 nodes are kept for a gang that has waited longer"
+    )
+    assert isinstance(found, request.Reasons)
+    assert not found.never, "or it would keep no room for itself when its turn comes"
+
+
+def test_pods_that_repel_the_gang_are_named_and_do_not_make_it_one_that_can_never_fit() -> None:
+    room = cluster(8)
+    for uid, where in (("shy", "n000"), ("timid", "n004")):
+        room.upsert_pod(resident(uid, where, affine("podAntiAffinity", "rack", app="w")))
+    found = place.place(gang(request.GroupAsk("w", (pod("w-0", spec(1), app="w"),), 1), required="rack"), room)
+    assert why(found) == (
+        "rack: best r0 has room for 0 of 1 w pods: no node there may take them; "
+        "2 racks excluded by required affinity or anti-affinity with pods that are there"
+    )
+    assert isinstance(found, request.Reasons)
+    assert not found.never, "the pods may leave"
+
+
+def test_a_gang_whose_pods_keep_apart_is_told_so() -> None:
+    pods = tuple(pod(f"w-{i}", affine("podAntiAffinity", "rack", app="w"), app="w") for i in range(3))
+    assert why(place.place(gang(request.GroupAsk("w", pods, 3)), cluster(8))) == (
+        "cluster: the cluster could hold each part alone, but not with their required affinity or anti-affinity"
+    )
