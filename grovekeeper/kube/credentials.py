@@ -1,12 +1,14 @@
 """Where the API server is and how to be let in: a kubeconfig or the pod's service account, by the official package."""
 
+import functools
 import os
 import ssl
+from base64 import b64encode
 from pathlib import Path
 from typing import Protocol
 
 from grovekeeper.api import raw
-from grovekeeper.kube import errors
+from grovekeeper.kube import errors, execplugin
 
 
 class Credentials(Protocol):
@@ -20,7 +22,10 @@ class Credentials(Protocol):
 
 
 class Configured:
-    """A kubeconfig or the pod's service account, through kubernetes.aio (exec plugins and refresh included)."""
+    """The pod's service account or a kubeconfig, through kubernetes.aio.
+
+    What ages is renewed: the token of a service account, and that of a kubeconfig's program (`execplugin`).
+    """
 
     def __init__(self, configuration: raw.Json) -> None:
         self._configuration = configuration
@@ -28,9 +33,12 @@ class Configured:
         self.ssl: ssl.SSLContext | bool = _context(configuration)
 
     async def headers(self) -> dict[str, str]:
-        """Return the authorization header, after the package's own refresh."""
-        value = await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
-        if value and not value.startswith("Bearer "):
+        """Return the authorization header. Raises errors.Unauthorized where there is no new token."""
+        try:
+            value = await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+        except execplugin.PluginError as error:
+            raise errors.Unauthorized(str(error)) from error
+        if value and not value.startswith(("Bearer ", "Basic ")):
             value = f"Bearer {value}"
         return {"Authorization": value} if value else {}
 
@@ -50,10 +58,10 @@ async def load(kubeconfig: Path | None = None) -> Credentials:
         if kubeconfig is None and Path("/var/run/secrets/kubernetes.io/serviceaccount/token").exists():
             settings.load_incluster_config(client_configuration=configuration)
         else:
-            _check_exists(kubeconfig)
-            path = str(kubeconfig) if kubeconfig else None
-            await settings.load_kube_config(config_file=path, client_configuration=configuration)
+            await _read(configuration, _paths(kubeconfig))
         return Configured(configuration)
+    except execplugin.PluginError as error:
+        raise errors.Unauthorized(f"no cluster: {error}") from error
     except (config.ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, AttributeError) as error:
         # TypeError and AttributeError: the package reads whatever YAML it finds as if it were a kubeconfig.
         where = kubeconfig or "KUBECONFIG or ~/.kube/config"
@@ -62,11 +70,50 @@ async def load(kubeconfig: Path | None = None) -> Credentials:
         raise errors.Unauthorized(f"no cluster: {where} cannot be used ({why}); give one with --kubeconfig") from error
 
 
-def _check_exists(kubeconfig: Path | None) -> None:
-    """Raise FileNotFoundError where there is no kubeconfig at all: the package prints about it and goes on."""
+def _paths(kubeconfig: Path | None) -> str:
+    """Return the kubeconfigs to read. Raises FileNotFoundError where there is none: the package goes on without."""
     listed = [str(kubeconfig)] if kubeconfig else os.environ.get("KUBECONFIG", "~/.kube/config").split(os.pathsep)
     if not any(Path(entry).expanduser().is_file() for entry in listed if entry):
         raise FileNotFoundError(f"there is no file {' or '.join(listed)}")
+    return os.pathsep.join(listed)
+
+
+async def _read(configuration: raw.Json, paths: str) -> None:
+    """Set the configuration by kubeconfigs. Raises PluginError, and whatever the package meets in them."""
+    from kubernetes.aio.config import kube_config
+
+    official: raw.Json = kube_config
+    merged = official.KubeConfigMerger(paths).config
+    context = merged["contexts"].get_with_name(merged["current-context"])["context"]
+    user = context.safe_get("user") and merged["users"].get_with_name(context["user"], safe=True)
+    plugin = _plugin(user) if user else None
+    if plugin is not None:
+        # For the package, what the program gives is what the kubeconfig says.
+        entry = {key: value for key, value in user.value["user"].items() if key != "exec"}
+        user.value["user"] = {**entry, **_answered(await plugin.status())}
+    await official.KubeConfigLoader(config_dict=merged, config_base_path=None).load_and_set(configuration)
+    if plugin is not None:
+        configuration.refresh_api_key_hook = functools.partial(_renew, plugin)
+
+
+def _plugin(user: raw.Json) -> execplugin.Plugin | None:
+    """Return the program of one of the users of a kubeconfig, or None where it has none."""
+    entry = user.value["user"].get("exec")
+    return None if entry is None else execplugin.Plugin(Path(user.path).absolute(), user.value["name"], entry)
+
+
+async def _renew(plugin: execplugin.Plugin, configuration: raw.Json) -> None:
+    """Take the program's next token where the last one has ended; a certificate stays until the process ends."""
+    token = (await plugin.status()).get("token")
+    if token:
+        configuration.api_key["BearerToken"] = f"Bearer {token}"
+
+
+def _answered(status: raw.Object) -> raw.Object:
+    """Return what a program gave in the words of a kubeconfig."""
+    files = {"client-certificate-data": "clientCertificateData", "client-key-data": "clientKeyData"}
+    given = {ours: b64encode(status[theirs].encode()).decode() for ours, theirs in files.items() if status.get(theirs)}
+    return {"token": status["token"], **given} if status.get("token") else given
 
 
 def _context(configuration: raw.Json) -> ssl.SSLContext | bool:

@@ -123,7 +123,8 @@ def from_response(what: str, code: int, body: bytes, retry_after: str | None = N
     ):
         kind = ApplyConflict
     text = status.get("message") or body[:300].decode(errors="replace") or "no message"
-    error = kind(f"{what}: {code} {text}", status)
+    step = ": the credentials are not accepted, renew those of the kubeconfig" if kind is Unauthorized else ""
+    error = kind(f"{what}: {code} {text}{step}", status)
     error.retry_after = float(retry_after) if retry_after and retry_after.isdigit() else 1.0
     return error
 

@@ -87,7 +87,7 @@ class Transport:
                         raise errors.Conflict(f"{what}: not written, since another process may hold the Lease by now")
                     _CALLS.labels(verb or method, name).inc()
                     return await self._within(seconds, what, self.once(method, path, what, data, query, content))
-            except (errors.NotServed, errors.Unauthorized) as error:
+            except errors.NotServed as error:
                 raise _worded(error, resource, what, subresource) from error
             except errors.Throttled as error:
                 if subresource == "eviction" or attempt == _TRIES - 1:
@@ -145,9 +145,7 @@ class Transport:
 
 
 def _worded(error: errors.KubeError, resource: Resource, what: str, subresource: str | None = None) -> errors.KubeError:
-    """Return the error with the next step, where the server does not know the kind or the credentials."""
-    if isinstance(error, errors.Unauthorized):
-        return errors.Unauthorized(f"{error}: the credentials are not accepted, renew those of the kubeconfig")
+    """Return the error with the next step, where the server does not know the kind."""
     if isinstance(error, errors.NotServed) and subresource is None:
         return errors.NotServed(f"{what}: {resources.absent(resource)}", error.status)
     return error
