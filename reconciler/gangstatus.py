@@ -33,7 +33,7 @@ def held_up(gang: gangs.Gang, pods: Mapping[str, Sequence[raw.Object]]) -> str |
     if gangs.missing(gang, {fqn: len(found) for fqn, found in living.items()}):
         return None
     held = [pod for found in living.values() for pod in found if not plan.placeable(pod)]
-    listed = ", ".join(sorted({name for pod in held for name in plan.foreign_gates(pod)}))
+    listed = ", ".join(sorted({name for pod in held for name in plan.foreign_gates(pod["spec"])}))
     return f"{len(held)} pods have scheduling gates of others ({listed}): the gang is placed when they are gone"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from grovekeeper.api import names, nvlink, raw
 from grovekeeper.api.validate import verdict
-from grovekeeper.expand import pods
+from grovekeeper.expand import injection
 from grovekeeper.kube import credentials, discovery, informer, resources
 from grovekeeper.kube.http import HttpClient
 from grovekeeper.runtime import serve
@@ -101,7 +101,7 @@ def _state(settings: Settings, caches: dict[str, informer.Informer], served: dis
         return verdict.Context(levels, schedulers, no_nvlink=no_nvlink)
 
     return State(
-        injection=pods.Settings(settings.init_image),
+        injection=injection.Settings(settings.init_image),
         own_user=f"system:serviceaccount:{settings.namespace}:{settings.service_account}",
         exempt=frozenset(settings.exempt_users),
         protection=settings.protection,

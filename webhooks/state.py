@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 
 from grovekeeper.api import names, raw
 from grovekeeper.api.validate import verdict
-from grovekeeper.expand import pods
+from grovekeeper.expand import injection
 
 
 @dataclass(slots=True)
 class State:
     """In-memory state. The look-ups answer from caches; they never call anybody."""
 
-    injection: pods.Settings
+    injection: injection.Settings
     own_user: str
     """system:serviceaccount:<namespace>:<name> of our components."""
     exempt: frozenset[str] = frozenset()

@@ -9,7 +9,7 @@ import jsonpatch
 
 from grovekeeper.api import crds, defaults, kubeyaml, names, raw, structural
 from grovekeeper.cli import check, manifests
-from grovekeeper.expand import gangs, parse, pods, sharing, whole
+from grovekeeper.expand import gangs, injection, parse, sharing, whole
 from grovekeeper.expand.backends import kai
 from grovekeeper.reconciler import asks
 
@@ -67,4 +67,4 @@ def _objects(
         click.echo(f"note: {document.title}: {text}", err=True)
     binding = bindings.get(gangs.topology_name(w) or "")
     levels, topology = asks.levels_of(binding), kai.topology_name(binding)
-    return whole.objects(stored, pods.Settings(init_image), jsonpatch.apply_patch, levels, templates, topology)
+    return whole.objects(stored, injection.Settings(init_image), jsonpatch.apply_patch, levels, templates, topology)

@@ -103,7 +103,7 @@ def _pod(pod: raw.Object, decided: dict[str, str]) -> str:
         return ""
     if plan.gated(pod):
         held = f", a node is held for it: {decided[name]}" if name in decided else ""
-        others = plan.foreign_gates(pod)
+        others = plan.foreign_gates(pod["spec"])
         return f"gated{held}" + (f"; gates of others: {', '.join(others)}" if others else "")
     scheduled = conditions.find((pod.get("status") or {}).get("conditions"), "PodScheduled") or {}
     if not pod["spec"].get("nodeName"):

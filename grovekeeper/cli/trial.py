@@ -7,7 +7,7 @@ import jsonpatch
 
 from grovekeeper.api import raw
 from grovekeeper.cli import capacity
-from grovekeeper.expand import cliques, gangs, groups, model, naming, parse, pods
+from grovekeeper.expand import cliques, gangs, groups, injection, model, naming, parse, pods
 from grovekeeper.placement import place, request, shape, snapshot
 from grovekeeper.reconciler import asks
 
@@ -90,7 +90,7 @@ def _pods(w: model.Workload, gang: gangs.Gang, member: gangs.Member) -> list[raw
     result = []
     for index in range(member.template.replicas):
         pod = pods.created(w, clique, index, "")
-        pod = jsonpatch.apply_patch(pod, pods.injection(pod, pods.Settings("grovekeeper:latest")))
+        pod = jsonpatch.apply_patch(pod, injection.operations(pod, injection.Settings("grovekeeper:latest")))
         pod["metadata"]["name"] = f"{member.fqn}-{index}"
         pod["metadata"]["uid"] = f"{w.namespace}/{member.fqn}-{index}"
         result.append(pod)

@@ -43,9 +43,9 @@ def injected(pod: raw.Object) -> bool:
     return names.ANNOTATION_INJECTED in (pod["metadata"].get("annotations") or {})
 
 
-def foreign_gates(pod: raw.Object) -> list[str]:
-    """Return the names of the scheduling gates that others have put on the pod."""
-    return [gate["name"] for gate in pod["spec"].get("schedulingGates") or () if gate["name"] != names.GATE]
+def foreign_gates(spec: raw.Object) -> list[str]:
+    """Return the names of the scheduling gates in a pod's spec that are not ours."""
+    return [gate["name"] for gate in spec.get("schedulingGates") or () if gate["name"] != names.GATE]
 
 
 def placeable(pod: raw.Object) -> bool:
@@ -53,7 +53,7 @@ def placeable(pod: raw.Object) -> bool:
 
     Released beside a gate of somebody else's, a pod would not be bound, and its gang would run in part.
     """
-    return alive(pod) and not (gated(pod) and foreign_gates(pod))
+    return alive(pod) and not (gated(pod) and foreign_gates(pod["spec"]))
 
 
 def finished(pod: raw.Object) -> bool:

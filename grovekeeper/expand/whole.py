@@ -10,6 +10,7 @@ from grovekeeper.expand import (
     gangs,
     groups,
     history,
+    injection,
     model,
     nvlink,
     parse,
@@ -26,7 +27,7 @@ Templates = Mapping[tuple[str, str], raw.Object]
 
 def objects(
     obj: raw.Object,
-    settings: pods.Settings,
+    settings: injection.Settings,
     apply_patch: Apply,
     levels: Mapping[str, str],
     templates: Templates | None = None,
@@ -84,7 +85,7 @@ def _gangs(w: model.Workload, index: int, levels: Mapping[str, str], topology: s
 
 
 def _pods(
-    w: model.Workload, clique: raw.Object, settings: pods.Settings, apply_patch: Apply, templates: Templates
+    w: model.Workload, clique: raw.Object, settings: injection.Settings, apply_patch: Apply, templates: Templates
 ) -> list[raw.Object]:
     count = range(clique["spec"]["replicas"])
     template = w.clique(pods.template_of(w, clique["metadata"])[0])
@@ -92,7 +93,7 @@ def _pods(
     for pod_index in count:
         pod = pods.created(w, clique, pod_index, "", domain=pods.domain_of(w, clique))
         del pod["metadata"]["name"]
-        result.append(apply_patch(pod, pods.injection(pod, settings)))
+        result.append(apply_patch(pod, injection.operations(pod, settings)))
     return result
 
 

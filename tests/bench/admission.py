@@ -30,7 +30,7 @@ from typing import Any
 import aiohttp
 
 from grovekeeper.embedded.installation import NAMESPACE, Installation
-from grovekeeper.expand import parse, pods, whole
+from grovekeeper.expand import injection, parse, pods, whole
 from tests.bench import deploy, webhook
 from tests.builders import clique, podgangset
 from tests.chart import helm
@@ -273,7 +273,7 @@ def _pods(count: int) -> Iterator[dict[str, Any]]:
     obj = podgangset(clique("leader"), clique("worker", count, startsAfter=["leader"]))
     obj["spec"]["template"]["cliqueStartupType"] = "CliqueStartupTypeExplicit"
     obj["metadata"]["namespace"] = "burst"
-    owner = whole.objects(obj, pods.Settings("gate:1"), lambda given, _operations: given, {})
+    owner = whole.objects(obj, injection.Settings("gate:1"), lambda given, _operations: given, {})
     found = [each for each in owner if each["kind"] == "PodClique" and each["metadata"]["name"].endswith("worker")]
     w = parse.workload(obj)
     for index in range(count):

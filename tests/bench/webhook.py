@@ -18,7 +18,7 @@ import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 
-from grovekeeper.expand import parse, pods, whole
+from grovekeeper.expand import injection, parse, pods, whole
 from grovekeeper.runtime import certificates
 from tests.builders import clique, podgangset
 
@@ -61,7 +61,7 @@ def body() -> bytes:
         "volumes": [{"name": f"v{i}", "emptyDir": {}} for i in range(12)],
     }
     obj = podgangset(template)
-    everything = whole.objects(obj, pods.Settings("gate:1"), lambda o, _ops: o, {})
+    everything = whole.objects(obj, injection.Settings("gate:1"), lambda o, _ops: o, {})
     made = next(o for o in everything if o["kind"] == "PodClique")
     pod = pods.created(parse.workload(obj), made, 0, "demo-0-worker-abcde")
     review = {
@@ -171,7 +171,7 @@ async def serve(port: int, certificate: str, key: str) -> None:
 
     tls = context()
     tls.load_cert_chain(certificate, key)
-    await Server(State(pods.Settings("gate:1"), "nobody")).listen("127.0.0.1", port, tls)
+    await Server(State(injection.Settings("gate:1"), "nobody")).listen("127.0.0.1", port, tls)
     await asyncio.Event().wait()
 
 

@@ -6,7 +6,7 @@ import jsonpatch
 import pytest
 
 from grovekeeper.api import names, raw
-from grovekeeper.expand import gangs, model, parse, pods, whole
+from grovekeeper.expand import gangs, injection, model, parse, whole
 from grovekeeper.expand.backends import kai, known, volcano
 
 LEVELS = {"zone": "k/zone", "block": "k/block", "rack": "k/rack", "host": "k/host"}
@@ -305,7 +305,7 @@ def test_kube_scheduler_gets_one_number_and_the_pods_priority() -> None:
 
 def expanded(obj: raw.Object, kind: str = "Pod") -> list[raw.Object]:
     found = whole.objects(
-        obj, pods.Settings("gate"), jsonpatch.apply_patch, LEVELS, topology=kai.topology_name(BINDING)
+        obj, injection.Settings("gate"), jsonpatch.apply_patch, LEVELS, topology=kai.topology_name(BINDING)
     )
     return [each for each in found if each["kind"] == kind]
 
@@ -351,7 +351,7 @@ def test_a_binding_kept_by_somebody_else_is_named_in_constraints() -> None:
         },
     }
     found = whole.objects(
-        SHAPES["tas6"][0], pods.Settings("gate"), jsonpatch.apply_patch, LEVELS, topology=kai.topology_name(other)
+        SHAPES["tas6"][0], injection.Settings("gate"), jsonpatch.apply_patch, LEVELS, topology=kai.topology_name(other)
     )
     spec = next(each["spec"] for each in found if each["kind"] == "PodGroup")
     assert spec["topologyConstraint"] == {"topology": "theirs", "requiredTopologyLevel": "k/zone"}

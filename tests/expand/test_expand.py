@@ -7,10 +7,10 @@ import jsonpatch
 import pytest
 
 from grovekeeper.api import names
-from grovekeeper.expand import gangs, model, parse, plan, pods, whole
+from grovekeeper.expand import gangs, injection, model, parse, plan, pods, whole
 from tests.builders import clique, group, podgangset, worked_example
 
-SETTINGS = pods.Settings("example.com/gate:1")
+SETTINGS = injection.Settings("example.com/gate:1")
 
 
 def apply_patch(obj: dict[str, Any], operations: list[dict[str, Any]]) -> dict[str, Any]:
@@ -63,11 +63,11 @@ def test_a_member_pod_has_groves_variables_in_order_before_the_users() -> None:
 def test_the_injection_is_idempotent_also_when_somebody_was_there_in_between() -> None:
     obj = podgangset(clique("a"), clique("b", startsAfter=["a"]), cliqueStartupType="CliqueStartupTypeExplicit")
     pod = next(p for p in objects(obj, "Pod") if p["spec"]["hostname"].startswith("demo-0-b"))
-    assert pods.injection(pod, SETTINGS) == []
+    assert injection.operations(pod, SETTINGS) == []
     pod["spec"]["containers"].insert(0, {"name": "sidecar", "image": "x"})
     pod["metadata"]["labels"]["other"] = "1"
-    again = apply_patch(pod, pods.injection(pod, SETTINGS))
-    assert pods.injection(again, SETTINGS) == []
+    again = apply_patch(pod, injection.operations(pod, SETTINGS))
+    assert injection.operations(again, SETTINGS) == []
     assert [c["name"] for c in again["spec"]["initContainers"]] == [names.INIT_GATE_CONTAINER]
     assert again["spec"]["initContainers"][0]["args"] == ["--podcliques=demo-0-a:1"]
     assert {v["name"] for v in again["spec"]["volumes"]} == {"sa-token-secret-vol", "pod-info-vol"}
@@ -88,16 +88,16 @@ def test_the_gate_is_added_once_and_foreign_gates_stay(change: dict[str, Any], w
     pod = pods.created(w, owner, 0, "demo-0-a-xxxxx")
     pod["spec"].update(change)
     pod["spec"] = {key: value for key, value in pod["spec"].items() if value is not None}
-    done = apply_patch(pod, pods.injection(pod, SETTINGS))
+    done = apply_patch(pod, injection.operations(pod, SETTINGS))
     assert [gate["name"] for gate in done["spec"].get("schedulingGates", ())] == want
 
 
 def test_a_pod_that_is_not_ours_gets_nothing_and_a_broken_intent_is_refused() -> None:
     pod = {"metadata": {"name": "x"}, "spec": {"containers": []}}
-    assert pods.injection(pod, SETTINGS) == []
+    assert injection.operations(pod, SETTINGS) == []
     pod["metadata"]["annotations"] = {names.ANNOTATION_INTENT: "{}"}  # type: ignore[assignment]
     with pytest.raises(ValueError, match="not an intent"):
-        pods.injection(pod, SETTINGS)
+        injection.operations(pod, SETTINGS)
 
 
 def test_hashes_follow_the_template_and_the_order_only_where_order_means_something() -> None:

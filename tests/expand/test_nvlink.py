@@ -5,7 +5,7 @@ from typing import Any
 import jsonpatch
 import pytest
 
-from grovekeeper.expand import nvlink, parse, pods, whole
+from grovekeeper.expand import injection, nvlink, parse, pods, whole
 from tests.builders import clique, group, podgangset
 
 GROUP, BOOLEAN = "grove.io/mnnvl-group", "grove.io/auto-mnnvl"
@@ -21,7 +21,7 @@ def gpu_clique(name: str, group_name: str | None = None, gpus: str = "1", part: 
 
 
 def expanded(obj: dict[str, Any], kind: str) -> list[dict[str, Any]]:
-    everything = whole.objects(obj, pods.Settings("gate:1"), jsonpatch.apply_patch, {})
+    everything = whole.objects(obj, injection.Settings("gate:1"), jsonpatch.apply_patch, {})
     return [each for each in everything if each["kind"] == kind]
 
 

@@ -6,12 +6,12 @@ import jsonpatch
 import pytest
 
 from grovekeeper.api import names, raw
-from grovekeeper.expand import pods, whole
+from grovekeeper.expand import injection, whole
 from tests.builders import clique, group, podgangset, worked_example
 
 
 def members(obj: raw.Object) -> list[raw.Object]:
-    found = whole.objects(obj, pods.Settings("gate:1"), jsonpatch.apply_patch, {})
+    found = whole.objects(obj, injection.Settings("gate:1"), jsonpatch.apply_patch, {})
     return [each["metadata"] for each in found if each["kind"] == "Pod"]
 
 

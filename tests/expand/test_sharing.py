@@ -5,11 +5,11 @@ from typing import Any
 import jsonpatch
 import pytest
 
-from grovekeeper.expand import parse, pods, sharing, whole
+from grovekeeper.expand import injection, parse, sharing, whole
 from tests.builders import clique, group, podgangset
 
 REQUESTS = {"devices": {"requests": [{"name": "r", "exactly": {"deviceClassName": "d"}}]}}
-SETTINGS = pods.Settings("example.com/gate:1")
+SETTINGS = injection.Settings("example.com/gate:1")
 
 
 def share(name: str, scope: str, **more: Any) -> dict[str, Any]:

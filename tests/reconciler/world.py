@@ -14,7 +14,7 @@ import jsonpatch
 import orjson
 
 from grovekeeper.api import names, raw
-from grovekeeper.expand import plan, pods
+from grovekeeper.expand import injection, plan
 from grovekeeper.kube import client, errors, informer, resources
 from grovekeeper.reconciler import context, deviceevents, keys, mapping, worker
 from grovekeeper.runtime import clock, queue, settings
@@ -67,7 +67,7 @@ class Api:
         if key in self.of(resource.plural):
             raise errors.AlreadyExists(f"{resource.plural} {metadata['name']} exists")
         if resource is resources.PODS and self.webhook:
-            obj = jsonpatch.apply_patch(obj, pods.injection(obj, pods.Settings("grovekeeper:test")))
+            obj = jsonpatch.apply_patch(obj, injection.operations(obj, injection.Settings("grovekeeper:test")))
             metadata = obj["metadata"]
         metadata["creationTimestamp"] = self._time.stamp()
         metadata["uid"] = f"uid-{next(self._numbers)}"

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from grovekeeper.expand import parse, pods, whole
+from grovekeeper.expand import injection, parse, pods, whole
 from tests.builders import clique, podgangset
 
 OWN_USER = "system:serviceaccount:gk:grovekeeper"
-SETTINGS = pods.Settings("gate:1")
+SETTINGS = injection.Settings("gate:1")
 POD = "/webhooks/mutate-pod"
 DEFAULT = "/webhooks/default-podgangset"
 VALIDATE = "/webhooks/validate-podgangset"

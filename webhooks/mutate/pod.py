@@ -1,6 +1,6 @@
 """Injection into the pods of gangs: only CREATE, only pods that carry our intent."""
 
-from grovekeeper.expand import pods
+from grovekeeper.expand import injection
 from grovekeeper.webhooks import decode, respond
 from grovekeeper.webhooks.state import State
 
@@ -15,7 +15,7 @@ def answer(review: decode.Review, state: State) -> bytes:
     if _MIRROR in (pod["metadata"].get("annotations") or {}):
         return respond.allowed(review.uid)
     try:
-        return respond.patched(review.uid, pods.injection(pod, state.injection))
+        return respond.patched(review.uid, injection.operations(pod, state.injection))
     except ValueError as error:
         # A pod that claims to be ours and cannot be understood must not run ungated.
         return respond.denied(review.uid, f"pod {review.namespace}/{review.name}: {error}")
