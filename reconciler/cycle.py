@@ -106,7 +106,7 @@ class Cycle:
         self._turns.placed(key)
         self._refusals.note(doubt, decisions.left_out(answer) if not answer.nodes else None)
         if answer.nodes:
-            await self._decide(found, levels, answer, gated)
+            await self._decide(found, levels, answer, gated, homes)
         return decisions.left_out(answer)
 
     def _stands(self, gated: Sequence[raw.Object], decided: Mapping[str, str], avoid: Sequence[str]) -> bool:
@@ -135,13 +135,18 @@ class Cycle:
         return self._taken.room.openings, self._taken.landed if self._preemption.may_evict(found, ask) else 0
 
     async def _decide(
-        self, found: view.Found, levels: Mapping[str, str], answer: request.Placement, gated: Sequence[raw.Object]
+        self,
+        found: view.Found,
+        levels: Mapping[str, str],
+        answer: request.Placement,
+        gated: Sequence[raw.Object],
+        homes: Mapping[str, str],
     ) -> None:
-        """Persist a decision and carry it out; room that was held for the pods is theirs from now on."""
+        """Persist a decision and carry it out; room that was held for the pods (`homes`) is theirs from now on."""
         chosen = [pod for pod in gated if pod["metadata"]["name"] in answer.nodes]
         for pod in chosen:
             self._taken.room.assume(pod["metadata"]["uid"], pod["spec"], answer.nodes[pod["metadata"]["name"]])
-        outgrown = self._outgrown(gated, chosen, answer.nodes)
+        outgrown = self._outgrown(gated, chosen, answer.nodes, homes)
         try:
             await self._writer.persist(found, levels, answer.nodes, answer.score)
         except BaseException as error:  # also where the PodGang's name is somebody else's: nothing is decided
@@ -157,7 +162,11 @@ class Cycle:
         metrics.GANGS_PLACED.inc()
 
     def _outgrown(
-        self, gated: Sequence[raw.Object], chosen: Sequence[raw.Object], nodes: Mapping[str, str]
+        self,
+        gated: Sequence[raw.Object],
+        chosen: Sequence[raw.Object],
+        nodes: Mapping[str, str],
+        homes: Mapping[str, str],
     ) -> list[raw.Object]:
         """Return the pods that fit nowhere, not where they were either, and whose homes go to others of their gang.
 
@@ -165,7 +174,6 @@ class Cycle:
         """
         if len(chosen) == len(gated):
             return []
-        homes = self._taken.claims.of_pods(gated)
         with self._taken.room.without(map(reservations.mark_of, chosen)):
             crowded = {nodes[p["metadata"]["name"]] for p in chosen if not self._taken.has_room([p], nodes)}
         found = [p for p in gated if p["metadata"]["name"] not in nodes and homes.get(p["metadata"]["name"]) in crowded]

@@ -6,6 +6,7 @@ from grovekeeper.api import conditions, names, raw
 from grovekeeper.expand import cliques, groups, model, naming, sharing, status
 from grovekeeper.kube import resources
 from grovekeeper.reconciler import (
+    breaches,
     children,
     claims,
     deletion,
@@ -15,7 +16,6 @@ from grovekeeper.reconciler import (
     replicas,
     revisions,
     statuses,
-    termination,
 )
 from grovekeeper.reconciler.context import Context, Result
 
@@ -54,7 +54,7 @@ def fresh_status(
     fresh = status.group(w, obj, states, now)
     breach = conditions.find(fresh["conditions"], status.BREACHED)
     if breach is not None and breach["status"] == "False":
-        fresh["conditions"] = conditions.merged(fresh["conditions"], [], drop=[termination.IN_PROGRESS])
+        fresh["conditions"] = conditions.merged(fresh["conditions"], [], drop=[breaches.IN_PROGRESS])
     return fresh
 
 

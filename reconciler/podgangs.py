@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from grovekeeper.api import conditions, names, raw
 from grovekeeper.expand import gangs, labels, model, plan
 from grovekeeper.kube import resources
-from grovekeeper.reconciler import asks, children, decisions, gangstatus, statuses, termination, view
+from grovekeeper.reconciler import asks, children, decisions, gangstatus, recreations, statuses, view
 from grovekeeper.reconciler.context import Context
 from grovekeeper.runtime import clock
 
@@ -83,7 +83,7 @@ class Writer:
         score = (live["metadata"].get("annotations") or {}).get(names.ANNOTATION_SCORE)
         if score is not None:
             fresh["placementScore"] = float(score)
-        count = termination.recreations(
+        count = recreations.count(
             found.gang.name, live, self.ctx.stores.groups.get(found.w.namespace, found.gang.group or "")
         )
         if count:
