@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from time import perf_counter
 
 from celery import Celery
@@ -19,6 +20,7 @@ from grovekeeper.runtime import metrics, queue
 _LOG = logging.getLogger(__name__)
 _FLOOR_SECONDS = 2.0
 _BEHIND_SECONDS = 0.2
+_RENEW_SECONDS = queue.LEASE_SECONDS / 4
 RECONCILE, PLACE = "reconcile", "placement"
 TASKS = {RECONCILE: "grovekeeper.reconcile", PLACE: "grovekeeper.place"}
 
@@ -132,10 +134,46 @@ class Drain:
             self._missed = False
             items = await self._queue.take(self._ctx.settings.reconcile.batch)
             if items:
-                outcomes = await asyncio.gather(*(self._one(item) for item in items))
-                await self._queue.done(outcomes)
+                await self._attend(items)
             elif not self._missed:
                 return
+
+    async def _attend(self, items: Sequence[queue.Item]) -> None:
+        """Work on keys side by side and give them back. While some take long, they are kept, and the others given back.
+
+        Work on a key that somebody else has by now is cut short: this process stood still, and what it knows is old.
+        """
+        running = {asyncio.create_task(self._one(item)): item for item in items}
+        outcomes: list[queue.Outcome] = []
+        try:
+            while running:
+                ended, _ = await asyncio.wait(running, timeout=_RENEW_SECONDS, return_when=asyncio.FIRST_EXCEPTION)
+                outcomes += [task.result() for task in ended if not task.cancelled()]
+                running = {task: item for task, item in running.items() if task not in ended}
+                if running:
+                    outcomes = await self._keep(running, outcomes)
+        finally:
+            for task in running:
+                task.cancel()
+        await self._queue.done(outcomes)
+
+    async def _keep(
+        self, running: Mapping[asyncio.Task[queue.Outcome], queue.Item], outcomes: Sequence[queue.Outcome]
+    ) -> list[queue.Outcome]:
+        """Give back what has ended and renew the rest; return what could not be given back yet."""
+        try:
+            lost = await self._queue.renew(running.values())
+            if outcomes:
+                await self._queue.done(outcomes)
+        except RedisError as error:
+            # Nobody else can take them meanwhile.
+            _LOG.warning("Redis does not answer (%s): claims are renewed when it does", error)
+            return list(outcomes)
+        for task, item in running.items():
+            if item.key in lost:
+                _LOG.warning("another worker has the key by now: this one stops", extra={"key": item.key})
+                task.cancel()
+        return []
 
     async def _one(self, item: queue.Item) -> queue.Outcome:
         begin = perf_counter()
@@ -143,7 +181,7 @@ class Drain:
         kind = item.key.partition(":")[0]
         metrics.RECONCILES.labels(kind, result).inc()
         metrics.RECONCILE_SECONDS.labels(kind).observe(perf_counter() - begin)
-        return outcome
+        return replace(outcome, claim=item.claim)
 
     async def _reconcile(self, item: queue.Item) -> tuple[queue.Outcome, str]:
         try:

@@ -5,28 +5,40 @@ The semantics are client-go's workqueue, in Lua, so that every operation is atom
     queue   sorted set, key by the time from which it may be taken (milliseconds)
     dirty   set of keys that are worked on and have been added again
     busy    sorted set, key by the deadline after which its worker counts as dead
+    holder  hash, key that is worked on to the claim of who took it
     floor   hash, "key|plural" to the highest resourceVersion that made the key dirty
     fails   hash, key to its number of failures in a row
+
+A worker renews its claims while it works, so that a key that takes long is not given to a second one. Who has lost a
+claim after all (its process stood still) can neither renew it nor give the key back. All times are by the clock of
+Redis: those of the workers may differ.
 
 Nothing here is the only copy of anything: `epoch` disappears when Redis is emptied, and a resync follows.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from time import time
+from secrets import token_hex
 
 from redis.asyncio import Redis
 
-_ADD = """
+LEASE_SECONDS = 20.0
+"""After this long without a renewal a worker counts as dead, and its keys go to others."""
+_NOW = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+"""
+_ADD = (
+    _NOW
+    + """
 local added = 0
-local count = tonumber(ARGV[2])
-for i = 0, count - 1 do
-  local key, due = ARGV[3 + i * 4], tonumber(ARGV[4 + i * 4])
-  local plural, version = ARGV[5 + i * 4], tonumber(ARGV[6 + i * 4])
+for i = 0, #ARGV / 4 - 1 do
+  local key, due = ARGV[1 + i * 4], now + tonumber(ARGV[2 + i * 4])
+  local plural, version = ARGV[3 + i * 4], tonumber(ARGV[4 + i * 4])
   if plural ~= '' then
     local field = key .. '|' .. plural
     local known = tonumber(redis.call('HGET', KEYS[4], field) or '0')
-    if version > known then redis.call('HSET', KEYS[4], field, ARGV[6 + i * 4]) end
+    if version > known then redis.call('HSET', KEYS[4], field, ARGV[4 + i * 4]) end
   end
   if redis.call('ZSCORE', KEYS[3], key) then
     local waiting = redis.call('HGET', KEYS[2], key)
@@ -39,11 +51,15 @@ for i = 0, count - 1 do
 end
 return added
 """
-_TAKE = """
-local now, limit, deadline = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+)
+_TAKE = (
+    _NOW
+    + """
+local limit, deadline, claim = tonumber(ARGV[1]), now + tonumber(ARGV[2]), ARGV[3]
 for _, key in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now)) do
   redis.call('ZREM', KEYS[3], key)
   redis.call('HDEL', KEYS[2], key)
+  redis.call('HDEL', KEYS[6], key)
   redis.call('ZADD', KEYS[1], now, key)
 end
 local keys = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, limit)
@@ -51,6 +67,7 @@ local result = {}
 for _, key in ipairs(keys) do
   redis.call('ZREM', KEYS[1], key)
   redis.call('ZADD', KEYS[3], deadline, key)
+  redis.call('HSET', KEYS[6], key, claim)
   result[#result + 1] = key
   local floors = {}
   for plural in string.gmatch(ARGV[4], '[^,]+') do
@@ -65,24 +82,54 @@ for _, key in ipairs(keys) do
 end
 return result
 """
-_DONE = """
-local now = tonumber(ARGV[1])
-for i = 2, #ARGV, 3 do
-  local key, due, failed = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
-  redis.call('ZREM', KEYS[3], key)
-  local again = redis.call('HGET', KEYS[2], key)
-  redis.call('HDEL', KEYS[2], key)
-  if failed == '1' then
-    local count = redis.call('HINCRBY', KEYS[5], key, 1)
-    due = now + math.min(60000, 5 * 2 ^ math.min(count, 14))
-  elseif failed == '0' then
-    redis.call('HDEL', KEYS[5], key)
+)
+_RENEW = (
+    _NOW
+    + """
+local deadline, claim = now + tonumber(ARGV[1]), ARGV[2]
+local lost = {}
+for i = 3, #ARGV do
+  local key = ARGV[i]
+  local holder = redis.call('HGET', KEYS[6], key)
+  if holder and holder ~= claim then
+    lost[#lost + 1] = key
+  else
+    redis.call('ZADD', KEYS[3], deadline, key)
+    redis.call('HSET', KEYS[6], key, claim)
+    local due = redis.call('ZSCORE', KEYS[1], key)
+    if due then
+      redis.call('HSET', KEYS[2], key, due)
+      redis.call('ZREM', KEYS[1], key)
+    end
   end
-  if again and (due < 0 or tonumber(again) < due) then due = tonumber(again) end
-  if due >= 0 then redis.call('ZADD', KEYS[1], due, key) end
+end
+return lost
+"""
+)
+_DONE = (
+    _NOW
+    + """
+for i = 1, #ARGV, 4 do
+  local key, due, failed, claim = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2], ARGV[i + 3]
+  if redis.call('HGET', KEYS[6], key) == claim then
+    redis.call('ZREM', KEYS[3], key)
+    redis.call('HDEL', KEYS[6], key)
+    local again = redis.call('HGET', KEYS[2], key)
+    redis.call('HDEL', KEYS[2], key)
+    if due >= 0 then due = now + due end
+    if failed == '1' then
+      local count = redis.call('HINCRBY', KEYS[5], key, 1)
+      due = now + math.min(60000, 5 * 2 ^ math.min(count, 14))
+    elseif failed == '0' then
+      redis.call('HDEL', KEYS[5], key)
+    end
+    if again and (due < 0 or tonumber(again) < due) then due = tonumber(again) end
+    if due >= 0 then redis.call('ZADD', KEYS[1], due, key) end
+  end
 end
 return redis.call('ZCOUNT', KEYS[1], '-inf', now)
 """
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +138,8 @@ class Item:
 
     key: str
     floors: Mapping[str, int]
+    claim: str = ""
+    """Says who took it; renewing it and giving it back need this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,47 +159,61 @@ class Outcome:
     key: str
     again: float | None = None
     failed: bool = False
+    claim: str = ""
 
 
 class Queue:
     """One named queue. Every method raises redis.RedisError where Redis does not answer."""
 
-    def __init__(self, redis: Redis, name: str, plurals: Iterable[str] = (), lease: float = 20.0) -> None:
+    def __init__(self, redis: Redis, name: str, plurals: Iterable[str] = (), lease: float = LEASE_SECONDS) -> None:
         self._redis = redis
         self.name = name
         self._plurals = ",".join(plurals)
         self._lease = lease
-        parts = ("queue", "dirty", "busy", "floor", "fails")
+        parts = ("queue", "dirty", "busy", "floor", "fails", "holder")
         self._keys = [f"grovekeeper:{{{name}}}:{part}" for part in parts]
         self._add = redis.register_script(_ADD)
         self._take = redis.register_script(_TAKE)
+        self._renew = redis.register_script(_RENEW)
         self._done = redis.register_script(_DONE)
 
     async def add(self, additions: Iterable[Addition]) -> int:
         """Add keys in one call and return how many are new. Cost: O(keys x log size)."""
-        now = time()
-        arguments: list[str | float] = []
+        arguments: list[str | int] = []
         for entry in additions:
-            arguments += [entry.key, int((now + entry.delay) * 1000), entry.plural, entry.version]
+            arguments += [entry.key, int(entry.delay * 1000), entry.plural, entry.version]
         if not arguments:
             return 0
-        added: int = await self._add(keys=self._keys, args=[0, len(arguments) // 4, *arguments])
+        added: int = await self._add(keys=self._keys, args=arguments)
         return added
 
     async def take(self, limit: int) -> list[Item]:
         """Take up to `limit` keys that are due; keys of workers that died come back first."""
-        now = time()
-        arguments: list[str | int] = [int(now * 1000), limit, int((now + self._lease) * 1000), self._plurals]
+        claim = token_hex(8)
+        arguments: list[str | int] = [limit, int(self._lease * 1000), claim, self._plurals]
         flat: list[bytes] = await self._take(keys=self._keys, args=arguments)
-        return [Item(key.decode(), _floors(flat[i + 1].decode())) for i, key in enumerate(flat) if i % 2 == 0]
+        return [Item(key.decode(), _floors(flat[i + 1].decode()), claim) for i, key in enumerate(flat) if i % 2 == 0]
+
+    async def renew(self, items: Iterable[Item]) -> set[str]:
+        """Keep keys that are still worked on from others; return those that others have by now.
+
+        One that nobody has (Redis has been emptied, or the claim ran out unnoticed) is claimed again.
+        """
+        by_claim: dict[str, list[str]] = {}
+        for item in items:
+            by_claim.setdefault(item.claim, []).append(item.key)
+        lost: set[str] = set()
+        for claim, mine in by_claim.items():
+            found = await self._renew(keys=self._keys, args=[int(self._lease * 1000), claim, *mine])
+            lost |= {key.decode() for key in found}
+        return lost
 
     async def done(self, outcomes: Iterable[Outcome]) -> int:
-        """Give keys back and return how many are due now."""
-        now = time()
-        arguments: list[str | int] = [int(now * 1000)]
+        """Give keys back and return how many are due now; a key that somebody else has by now is left to them."""
+        arguments: list[str | int] = []
         for outcome in outcomes:
-            due = -1 if outcome.again is None else int((now + outcome.again) * 1000)
-            arguments += [outcome.key, due, "1" if outcome.failed else "0"]
+            due = -1 if outcome.again is None else int(outcome.again * 1000)
+            arguments += [outcome.key, due, "1" if outcome.failed else "0", outcome.claim]
         due_now: int = await self._done(keys=self._keys, args=arguments)
         return due_now
 
@@ -168,8 +231,10 @@ class Queue:
         async with self._redis.pipeline(transaction=False) as pipe:
             pipe.zrange(self._keys[0], 0, 0, withscores=True)
             pipe.zrange(self._keys[2], 0, 0, withscores=True)
-            first = [float(entries[0][1]) for entries in await pipe.execute() if entries]
-        return min(first) / 1000 - time() if first else None
+            pipe.time()
+            *lists, (seconds, micros) = await pipe.execute()
+        first = [float(entries[0][1]) for entries in lists if entries]
+        return min(first) / 1000 - seconds - micros / 1e6 if first else None
 
 
 def _floors(text: str) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """Our processes in a sequence: each with caches of its own that may lag, a queue between them, and a way to die."""
 
 import asyncio
+import itertools
 import random
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
@@ -74,12 +75,14 @@ class Queue:
     def __init__(self, name: str, time: world.Clock) -> None:
         self.name = name
         self._time = time
+        self.claims = itertools.count()
         self.clear()
 
     def clear(self) -> None:
         self.due: dict[str, datetime] = {}
         self.dirty: dict[str, datetime] = {}
         self.busy: dict[str, datetime] = {}
+        self.holders: dict[str, str] = {}
         self.floors: dict[str, dict[str, int]] = {}
         self.fails: dict[str, int] = {}
 
@@ -94,7 +97,7 @@ class Queue:
     def reclaim(self) -> None:
         """Take over the keys of workers that died."""
         for key in [key for key, deadline in self.busy.items() if deadline <= self._time.now()]:
-            del self.busy[key]
+            del self.busy[key], self.holders[key]
             self.dirty.pop(key, None)
             self.due[key] = self._time.now()
 
@@ -120,6 +123,7 @@ class Desk:
         self._process.check()
         self._queue.reclaim()
         now, due, found = self._queue._time.now(), self._queue.due, list[queue.Item]()
+        claim = str(next(self._queue.claims))
         for key in sorted((key for key, moment in due.items() if moment <= now), key=lambda key: (due[key], key)):
             if len(found) == self._process.batch:
                 break
@@ -130,14 +134,28 @@ class Desk:
             del due[key]
             self._queue.floors.pop(key, None)
             self._queue.busy[key] = now + LEASE
-            found.append(queue.Item(key, floors))
+            self._queue.holders[key] = claim
+            found.append(queue.Item(key, floors, claim))
         return found
+
+    async def renew(self, items: Iterable[queue.Item]) -> set[str]:
+        self._process.check()
+        lost = {item.key for item in items if self._queue.holders.get(item.key, item.claim) != item.claim}
+        for item in items:
+            if item.key not in lost:
+                self._queue.busy[item.key] = self._queue._time.now() + LEASE
+                self._queue.holders[item.key] = item.claim
+                if item.key in self._queue.due:
+                    self._queue.dirty[item.key] = self._queue.due.pop(item.key)
+        return lost
 
     async def done(self, outcomes: Iterable[queue.Outcome]) -> int:
         self._process.check()
         shared, now = self._queue, self._queue._time.now()
         for outcome in outcomes:
-            shared.busy.pop(outcome.key, None)
+            if shared.holders.get(outcome.key) != outcome.claim:
+                continue
+            del shared.busy[outcome.key], shared.holders[outcome.key]
             again, fails = outcome.again, shared.fails.get(outcome.key, 0) + 1
             if outcome.failed:
                 shared.fails[outcome.key] = fails

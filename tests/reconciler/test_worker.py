@@ -25,21 +25,32 @@ class Keys:
         self.due = list(due)
         self.open = asyncio.Event()
         self.open.set()
+        self.given_back: list[str] = []
+        self.lost: set[str] = set()
+        self.renewed: list[set[str]] = []
+        self.trouble: list[Exception] = []
 
     async def take(self, limit: int) -> list[queue.Item]:
         taken, self.due = self.due[:limit], self.due[limit:]
         await self.open.wait()
         return [queue.Item(key, {}) for key in taken]
 
+    async def renew(self, items: Iterable[queue.Item]) -> set[str]:
+        if self.trouble:
+            raise self.trouble.pop()
+        self.renewed.append({item.key for item in items})
+        return self.lost & self.renewed[-1]
+
     async def done(self, outcomes: Iterable[queue.Outcome]) -> int:
+        self.given_back += [outcome.key for outcome in outcomes]
         return len(self.due)
 
 
-def drain(due: Keys, handle: Any, at_once: int) -> worker.Drain:
+def drain(due: Keys, handle: Any, at_once: int, batch: int = 1) -> worker.Drain:
     async def delete(_key: str) -> None:
         """Forget that a wake-up is on its way."""
 
-    ctx = world.World(batch=1).ctx
+    ctx = world.World(batch=batch).ctx
     return worker.Drain(ctx, due, SimpleNamespace(delete=delete), handle, at_once=at_once)  # type: ignore[arg-type]
 
 
@@ -104,6 +115,50 @@ async def test_the_end_of_a_drain_is_waited_for_until_its_last_key_is_done() -> 
     answered.set()
     await run
     await end
+
+
+async def test_keys_that_take_long_are_kept_and_those_beside_them_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "_RENEW_SECONDS", 0.005)
+    due = Keys("clique:ns/quick", "clique:ns/slow")
+    answered = asyncio.Event()
+
+    async def handle(key: keys.Key) -> Result:
+        if key.name == "slow":
+            await answered.wait()
+        return Result()
+
+    due.trouble = [RedisError("away")]
+    run = asyncio.create_task(drain(due, handle, 1, batch=2).run())
+    async with asyncio.timeout(2):
+        while len(due.renewed) < 2:
+            await asyncio.sleep(0.001)
+    assert due.renewed[:2] == [{"clique:ns/slow"}] * 2
+    assert due.given_back == ["clique:ns/quick"], "others wait for it, and it may be dirty again"
+    answered.set()
+    await run
+    assert due.given_back == ["clique:ns/quick", "clique:ns/slow"]
+
+
+async def test_work_on_a_key_that_another_has_by_now_is_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process stood still for longer than its claim lasts: what it knows is old."""
+    monkeypatch.setattr(worker, "_RENEW_SECONDS", 0.005)
+    due = Keys("clique:ns/a", "clique:ns/b")
+    due.lost = {"clique:ns/a"}
+    written, answered = [], asyncio.Event()
+
+    async def handle(key: keys.Key) -> Result:
+        await answered.wait()
+        written.append(key.name)
+        return Result()
+
+    run = asyncio.create_task(drain(due, handle, 1, batch=2).run())
+    async with asyncio.timeout(2):
+        while len(due.renewed) < 2:
+            await asyncio.sleep(0.001)
+    answered.set()
+    await run
+    assert written == ["b"]
+    assert due.given_back == ["clique:ns/b"]
 
 
 class Control:

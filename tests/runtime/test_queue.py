@@ -33,10 +33,10 @@ async def test_a_key_is_in_the_queue_once_and_carries_the_highest_version(queue:
 
 async def test_a_key_that_gets_dirty_while_worked_on_runs_again(queue: Queue) -> None:
     await queue.add([Addition("a")])
-    await queue.take(1)
+    [item] = await queue.take(1)
     await queue.add([Addition("a", 0, "pods", 7)])
     assert await queue.take(1) == []
-    assert await queue.done([Outcome("a")]) == 1
+    assert await queue.done([Outcome("a", claim=item.claim)]) == 1
     assert [(item.key, item.floors) for item in await queue.take(1)] == [("a", {"pods": 7})]
 
 
@@ -47,11 +47,46 @@ async def test_delays_failures_and_dead_workers(queue: Queue) -> None:
     assert due is not None
     assert 0 < due <= 0.05  # when the worker that took it counts as dead: somebody has to be woken for it
     await asyncio.sleep(0.06)  # the lease of that worker
-    assert [item.key for item in await queue.take(5)] == ["dead"]
-    await queue.done([Outcome("dead", failed=True)])
+    [again] = await queue.take(5)
+    assert again.key == "dead"
+    await queue.done([Outcome("dead", failed=True, claim=again.claim)])
     assert await queue.take(5) == []
-    await queue.done([Outcome("dead")])
     due = await queue.next_due()
     assert due is not None
     assert due <= 60
     assert await queue.depth() == 2
+
+
+async def test_a_key_whose_claim_is_renewed_goes_to_nobody_else(queue: Queue) -> None:
+    await queue.add([Addition("long")])
+    items = await queue.take(1)
+    for _ in range(4):
+        await asyncio.sleep(0.03)
+        assert await queue.renew(items) == set()
+        assert await queue.take(1) == []
+
+
+async def test_a_worker_that_has_lost_a_key_can_neither_renew_it_nor_give_it_back(queue: Queue) -> None:
+    """Given back by the first, it would go to a third while the second still works on it."""
+    await queue.add([Addition("a")])
+    [slow] = await queue.take(1)
+    await asyncio.sleep(0.06)
+    [fast] = await queue.take(1)
+    assert await queue.renew([slow]) == {"a"}
+    await queue.done([Outcome("a", again=0, claim=slow.claim)])
+    assert await queue.take(1) == []
+    assert await queue.done([Outcome("a", again=0, claim=fast.claim)]) == 1
+
+
+async def test_a_claim_that_redis_has_forgotten_is_made_again(server: EmbeddedRedis, queue: Queue) -> None:
+    """The resync after Redis has been emptied queues every key, those that are worked on as well."""
+    await queue.add([Addition("a")])
+    items = await queue.take(1)
+    redis = Redis.from_url(server.url)
+    await redis.flushall()
+    await redis.aclose()
+    await queue.add([Addition("a", 0, "pods", 3)])
+    assert await queue.renew(items) == set()
+    assert await queue.take(1) == []
+    assert await queue.done([Outcome("a", claim=items[0].claim)]) == 1
+    assert [(item.key, item.floors) for item in await queue.take(1)] == [("a", {"pods": 3})]
