@@ -19,6 +19,8 @@ _DECIDED = (resources.PODGANGS,)
 """Kinds that carry a decision, which is made once: what the cache has not seen is never written over."""
 _SHARED = (resources.SCALINGGROUPS,)
 """Kinds with a condition of another writer (gang termination): a status is written only over the one that was read."""
+_FIXED = (resources.RESOURCE_CLAIMS,)
+"""Kinds whose spec is made once, from what may have changed since: only what marks one that exists is put right."""
 _CONTROL = ("grove.io/", "grovekeeper.io/")
 
 
@@ -35,6 +37,8 @@ async def ensure(ctx: Context, resource: Resource, desired: raw.Object) -> raw.O
     metadata = desired["metadata"]
     live = ctx.stores.of(resource).get(metadata["namespace"], metadata["name"])
     if live is None:
+        if resource in _FIXED and "spec" not in desired:
+            raise errors.Conflict(f"{resource.kind} {metadata['name']} went while it was looked at: looking again")
         try:
             return await _create(ctx, resource, desired)
         except errors.AlreadyExists as error:
@@ -43,6 +47,8 @@ async def ensure(ctx: Context, resource: Resource, desired: raw.Object) -> raw.O
             if resource in _DECIDED:
                 raise errors.Conflict(f"{resource.kind} {metadata['name']} is there already: looking again") from error
     check_owner(resource, live, desired)
+    if resource in _FIXED:
+        return await _marked(ctx, resource, live, desired)
     if ownership.terminating(live) or not plan.differs(comparable(desired), live):
         return live
     if resource in _REPLACED:
@@ -53,6 +59,17 @@ async def ensure(ctx: Context, resource: Resource, desired: raw.Object) -> raw.O
         wanted = {**desired, "metadata": {**metadata, **held}}
         stored = await ctx.client.apply(resource, wanted, manager=names.FIELD_MANAGER)
     return observe(ctx, resource, stored)
+
+
+async def _marked(ctx: Context, resource: Resource, live: raw.Object, desired: raw.Object) -> raw.Object:
+    """Put labels and annotations right, of exactly this object: an apply would make one that is gone anew, in part."""
+    marks = comparable(desired)["metadata"]
+    if ownership.terminating(live) or not plan.differs({"metadata": marks}, live):
+        return live
+    stored = await merge(ctx, resource, live, {"metadata": {**marks, "uid": live["metadata"]["uid"]}})
+    if stored is None:
+        raise errors.Conflict(f"{resource.kind} {live['metadata']['name']} went while it was looked at: looking again")
+    return stored
 
 
 async def _create(ctx: Context, resource: Resource, desired: raw.Object) -> raw.Object:
@@ -81,16 +98,20 @@ async def delete(ctx: Context, resource: Resource, obj: raw.Object, *, grace: in
 
 
 async def delete_unchanged(ctx: Context, resource: Resource, obj: raw.Object) -> None:
-    """Delete this object as the cache knows it; raise kube.errors.Conflict (try again) where it has changed since."""
+    """Delete this object as the cache knows it; raise kube.errors.Conflict (try again) where it has changed since.
+
+    One that is gone is fine.
+    """
     metadata = obj["metadata"]
-    await ctx.client.delete(
-        resource,
-        metadata["name"],
-        metadata.get("namespace"),
-        uid=metadata["uid"],
-        version=metadata["resourceVersion"],
-        propagation="Background",
-    )
+    with contextlib.suppress(errors.NotFound):
+        await ctx.client.delete(
+            resource,
+            metadata["name"],
+            metadata.get("namespace"),
+            uid=metadata["uid"],
+            version=metadata["resourceVersion"],
+            propagation="Background",
+        )
 
 
 async def reread(ctx: Context, resource: Resource, obj: raw.Object) -> raw.Object | None:

@@ -68,15 +68,22 @@ async def ensure(ctx: Context, w: model.Workload, owner: raw.Object, wanted: Seq
     return Outcome(everything, frozenset(e.index for e in blocked if e.index is not None), _problem(lacking))
 
 
-async def prune(ctx: Context, owner_uid: str, wanted: Sequence[sharing.Wanted]) -> None:
-    """Delete the owner's claims that are not wanted and that no pod names; the last pod's end brings us back."""
+async def prune(ctx: Context, owner: raw.Object, wanted: Sequence[sharing.Wanted]) -> None:
+    """Delete the owner's claims that are not wanted and that no pod names; the last pod's end brings us back.
+
+    `wanted` was read off `owner`, and what it did not ask for then may be wanted by now: another worker may have made
+    it a moment ago. Raises kube.errors.Conflict (try again) where the owner or a claim has changed since.
+    """
     kept = {each.name for each in wanted}
     surplus = [
         claim
-        for claim in ctx.stores.claims.by_index("owner", owner_uid)
+        for claim in ctx.stores.claims.by_index("owner", owner["metadata"]["uid"])
         if claim["metadata"]["name"] not in kept and not ownership.terminating(claim) and not is_used(ctx, claim)
     ]
-    await children.together(children.delete(ctx, resources.RESOURCE_CLAIMS, claim) for claim in surplus)
+    if surplus:
+        await ownership.check_confirmed(ctx, owner)
+        unused = [claim for claim in surplus if not is_used(ctx, claim)]
+        await children.together(children.delete_unchanged(ctx, resources.RESOURCE_CLAIMS, each) for each in unused)
 
 
 def is_used(ctx: Context, claim: raw.Object) -> bool:

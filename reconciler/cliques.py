@@ -67,7 +67,7 @@ async def _claim(
     indexes = sorted({*staying, *(birth.index for birth in wanted.create)})
     needed = sharing.of_clique(template, obj["metadata"]["name"], indexes)
     outcome, noted = await devices.of_child(ctx, w, obj, needed)
-    await claims.prune(ctx, obj["metadata"]["uid"], needed)
+    await claims.prune(ctx, obj, needed)
     return [birth for birth in wanted.create if not outcome.blocks(birth.index)], noted.requeue_after
 
 

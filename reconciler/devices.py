@@ -32,7 +32,7 @@ async def ensure(ctx: Context, w: model.Workload, obj: raw.Object) -> tuple[clai
     except (children.Collision, errors.Forbidden, errors.Invalid) as error:
         return claims.Outcome(everything=True), await faults.put(ctx, obj, _WHERE, error)
     if w.sharing:
-        await claims.prune(ctx, w.uid, wanted)
+        await claims.prune(ctx, obj, wanted)
     if problem is not None:
         return claims.Outcome(everything=True), await faults.put(ctx, obj, _WHERE, problem)
     return outcome, await note(ctx, obj, _WHERE, outcome.problem)

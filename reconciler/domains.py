@@ -83,6 +83,7 @@ async def _remove(
                 ctx.events.warning(w.raw, "ComputeDomainDeleted", text, ctx.clock.stamp())
             await _release(ctx, domain)
         elif name not in wanted and not _is_used(ctx, domain):
+            await ownership.check_confirmed(ctx, w.raw)  # its replica may be wanted again by now
             await let_go(ctx, domain)
             ctx.events.normal(
                 w.raw, "ComputeDomainDeleteSuccessful", f"deleted ComputeDomain {name}", ctx.clock.stamp()

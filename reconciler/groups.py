@@ -80,7 +80,7 @@ async def _claim(
     fqn = obj["metadata"]["name"]
     needed = sharing.of_group(template, fqn, range(wanted))
     outcome, noted = await devices.of_child(ctx, w, obj, needed)
-    await claims.prune(ctx, obj["metadata"]["uid"], needed)
+    await claims.prune(ctx, obj, needed)
     return [j for j in range(wanted) if not outcome.blocks(j)], noted.requeue_after
 
 

@@ -53,6 +53,8 @@ def decide(w: model.Workload, replicas: Sequence[Replica], pods: Pods, begun: Co
     doomed: list[raw.Object] = []
     recreated: list[raw.Object] = []
     for clique in chosen.standalone():
+        if cliques.is_old(w, clique):
+            continue  # the newest template has not been passed on to it: its pods would be replaced for another one
         doomed += _standalone(clique, pods.get(clique["metadata"]["uid"], ()))
     for group in chosen.groups:
         members = [clique for clique in chosen.cliques if group_of(clique) == group["metadata"]["name"]]

@@ -10,7 +10,18 @@ from collections.abc import Iterable, Sequence
 from grovekeeper.api import conditions, names, raw
 from grovekeeper.expand import cliques, model, naming, plan, status
 from grovekeeper.kube import resources
-from grovekeeper.reconciler import children, coherent, creation, faults, keys, progress, revisions, rolling, succession
+from grovekeeper.reconciler import (
+    children,
+    coherent,
+    creation,
+    faults,
+    keys,
+    ownership,
+    progress,
+    revisions,
+    rolling,
+    succession,
+)
 from grovekeeper.reconciler.context import SET_RESOURCES, Context
 from grovekeeper.reconciler.rolling import Replica
 
@@ -23,14 +34,8 @@ async def step(ctx: Context, w: model.Workload, fresh: raw.Object) -> float | No
 
     Returns the seconds until the progress deadline would pass; None where there is none.
     """
-    replicas = [_replica(ctx, w, index) for index in range(w.total)]
     begun = progress.updating(w)
-    pods = {
-        clique["metadata"]["uid"]: _pods(ctx, clique)
-        for replica in replicas
-        for clique in replica.cliques
-        if replica.index in begun or not rolling.is_settled(clique)
-    }
+    replicas, pods = _look(ctx, w, begun)
     outdated = [replica for replica in replicas if rolling.is_outdated(w, replica, pods)]
     updating: Sequence[int] = [r.index for r in replicas if r.index in begun and not rolling.is_finished(w, r, pods)]
     surge = 0
@@ -50,7 +55,7 @@ async def step(ctx: Context, w: model.Workload, fresh: raw.Object) -> float | No
         doing = rolling.decide(w, replicas, pods, begun)
         updating = () if doing.updating is None else (doing.updating,)
         await _note(ctx, w, progress.fresh(w, replicas, _seen(updating, surge, outdated), ctx.clock.stamp()))
-        trouble = await _replace(ctx, w, doing.pods) or await _recreate(ctx, w, replicas, doing)
+        trouble = await _roll(ctx, w, frozenset(updating))
     await ctx.enqueue(*_behind(w, replicas))
     found = progress.fresh(w, replicas, _seen(updating, surge, outdated), ctx.clock.stamp())
     ended = "updateEndedAt" in (found or {}) and "updateEndedAt" not in progress.noted(w)
@@ -59,6 +64,40 @@ async def step(ctx: Context, w: model.Workload, fresh: raw.Object) -> float | No
         await ctx.enqueue(keys.set_key(w.dialect.kind, w.namespace, w.name))
     left = _show(ctx, w, fresh, found, trouble) if found is not None else None
     return left if trouble is None else min(left or _AGAIN_SECONDS, _AGAIN_SECONDS)
+
+
+async def _roll(ctx: Context, w: model.Workload, begun: frozenset[int]) -> str | None:
+    """Do what is to be done in the replica that is being updated; return why no pod was replaced, if so.
+
+    What to do is decided anew after each wait: a part that was well before it may have broken meanwhile, and would be
+    the second one that is missing.
+    """
+    replicas, doing = _decide(ctx, w, begun)
+    if doing.pods:
+        trouble = await _replace(ctx, w, doing.pods)
+        if trouble is not None:
+            return trouble
+        replicas, doing = _decide(ctx, w, begun)
+    return await _recreate(ctx, w, replicas, doing)
+
+
+def _decide(ctx: Context, w: model.Workload, begun: frozenset[int]) -> tuple[list[Replica], rolling.Step]:
+    """Return the set replicas and what to do in the one that has begun; nothing in any other, which is not noted."""
+    replicas, pods = _look(ctx, w, begun)
+    doing = rolling.decide(w, replicas, pods, begun)
+    return replicas, doing if doing.updating in begun else rolling.Step(None, (), ())
+
+
+def _look(ctx: Context, w: model.Workload, begun: frozenset[int]) -> tuple[list[Replica], rolling.Pods]:
+    """Return the set replicas, and the pods of PodCliques that are on their way."""
+    replicas = [_replica(ctx, w, index) for index in range(w.total)]
+    pods = {
+        clique["metadata"]["uid"]: _pods(ctx, clique)
+        for replica in replicas
+        for clique in replica.cliques
+        if replica.index in begun or not rolling.is_settled(clique)
+    }
+    return replicas, pods
 
 
 def _seen(updating: Sequence[int], surge: int, outdated: Sequence[Replica]) -> progress.Observed:
@@ -159,7 +198,11 @@ async def _recreate(ctx: Context, w: model.Workload, replicas: Sequence[Replica]
 
 
 async def _replace(ctx: Context, w: model.Workload, doomed: Sequence[raw.Object]) -> str | None:
-    """Replace pods by successors that hold their nodes; return why the API server takes no successors, if so."""
+    """Replace pods by successors that hold their nodes; return why the API server takes no successors, if so.
+
+    Raises kube.errors.Conflict (try again) where the set has changed since, and this may not be wanted any more.
+    """
+    ownership.check_current(ctx, w.raw)
     try:
         await succession.replace(ctx, w, doomed)
     except creation.Refused as refused:
@@ -237,5 +280,11 @@ async def _pass_on(ctx: Context, w: model.Workload, replicas: Iterable[Replica],
                 desired = cliques.member(w, replica.index, configured, j, template, owners[group], count)
             if moved is not None:
                 desired["metadata"]["annotations"][names.ANNOTATION_MOVED] = moved
-            jobs.append(children.ensure(ctx, resources.PODCLIQUES, desired))
+            jobs.append(_ensure(ctx, w, desired))
     await children.together(jobs)
+
+
+async def _ensure(ctx: Context, w: model.Workload, desired: raw.Object) -> None:
+    """Write a template, unless the set has changed since: then it may be on its way with a newer one."""
+    ownership.check_current(ctx, w.raw)
+    await children.ensure(ctx, resources.PODCLIQUES, desired)
