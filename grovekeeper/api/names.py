@@ -78,8 +78,6 @@ ANNOTATION_MNNVL_GROUP = "grove.io/mnnvl-group"
 ANNOTATION_AUTO_MNNVL = "grove.io/auto-mnnvl"
 """The older boolean, on sets only: `enabled` is the group `auto`."""
 
-FINALIZER_PODCLIQUE = "grove.io/podclique.grove.io"
-FINALIZER_SCALINGGROUP = "grove.io/podcliquescalinggroup.grove.io"
 FINALIZER_COMPUTEDOMAIN = "grove.io/computedomain-finalizer"
 
 GATE = "grove.io/podgang-pending-creation"
@@ -137,7 +135,6 @@ class Dialect:
     """Label with the set replica's index on cliques, groups, pods and services."""
     env_name: str
     env_index: str
-    finalizer: str
     component_prefix: str
     """Prefix of app.kubernetes.io/component values: pgs-headless-service, pcs-podclique, ..."""
     role_prefix: str
@@ -159,7 +156,6 @@ POD_GANG_SET = Dialect(
     label_replica_index="grove.io/podgangset-replica-index",
     env_name="GROVE_PGS_NAME",
     env_index="GROVE_PGS_INDEX",
-    finalizer="grove.io/podgangset.grove.io",
     component_prefix="pgs",
     role_prefix="grove.io:pgs:",
     token_secret_suffix="-initc-sa-token-secret",  # noqa: S106 - a name's suffix
@@ -175,7 +171,6 @@ POD_CLIQUE_SET = Dialect(
     label_replica_index="grove.io/podcliqueset-replica-index",
     env_name="GROVE_PCS_NAME",
     env_index="GROVE_PCS_INDEX",
-    finalizer="grove.io/podcliqueset.grove.io",
     component_prefix="pcs",
     role_prefix="grove.io:pcs:",
     token_secret_suffix="-ic-sat",  # noqa: S106 - a name's suffix

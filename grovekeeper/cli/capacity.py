@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grovekeeper.api import kubeyaml, openapi, raw, structural
-from grovekeeper.kube import credentials, errors, http, resources
+from grovekeeper.cli import cluster
+from grovekeeper.kube import errors, resources
 from grovekeeper.placement import levels, shape, snapshot
 from grovekeeper.reconciler import asks
 
@@ -121,8 +122,7 @@ def _odd(kind: str, obj: raw.Object) -> str:
 
 async def from_cluster(kubeconfig: Path | None) -> Capacity:
     """Read a cluster. Raises errors.KubeError."""
-    client = http.HttpClient(await credentials.load(kubeconfig), "cli")
-    try:
+    async with cluster.connected(kubeconfig) as client:
         nodes = (await client.list(resources.NODES)).items
         pods = (await client.list(resources.PODS)).items
         try:
@@ -130,20 +130,14 @@ async def from_cluster(kubeconfig: Path | None) -> Capacity:
         except errors.NotServed:
             # What-if is asked before anything is installed, too: labels are found without bindings.
             listed = []
-    finally:
-        await client.close()
     return Capacity(nodes, pods, bindings(listed))
 
 
 async def with_sets(kubeconfig: Path | None) -> tuple[Capacity, list[raw.Object]]:
     """Read a cluster and its sets. Raises errors.KubeError."""
     room = await from_cluster(kubeconfig)
-    client = http.HttpClient(await credentials.load(kubeconfig), "cli")
-    try:
-        kinds = (resources.PODGANGSETS, resources.PODCLIQUESETS)
-        found = [item for kind in kinds for item in (await client.list(kind)).items]
-    finally:
-        await client.close()
+    async with cluster.connected(kubeconfig) as client:
+        found = [item for kind in cluster.SETS for item in (await client.list(kind)).items]
     return room, found
 
 

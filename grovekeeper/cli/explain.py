@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.tree import Tree
 
 from grovekeeper.api import conditions, names, raw
-from grovekeeper.cli import tree
+from grovekeeper.cli import cluster
 from grovekeeper.expand import plan
-from grovekeeper.kube import credentials, errors, http, resources
+from grovekeeper.kube import errors, resources
 from grovekeeper.reconciler import decisions
 
 
@@ -29,14 +29,11 @@ def command(name: str, namespace: str, kubeconfig: Path | None) -> None:
 
 
 async def _explained(name: str, namespace: str, kubeconfig: Path | None) -> Tree:
-    client = http.HttpClient(await credentials.load(kubeconfig), "cli")
-    try:
-        found = await tree.find_set(client, name, namespace)
+    async with cluster.connected(kubeconfig) as client:
+        found = await cluster.find_set(client, name, namespace)
         labels = f"{names.LABEL_PART_OF}={name}"
         gangs = (await client.list(resources.PODGANGS, namespace, labels=labels)).items
         pods = (await client.list(resources.PODS, namespace, labels=labels)).items
-    finally:
-        await client.close()
     return drawn(found, gangs, pods)
 
 

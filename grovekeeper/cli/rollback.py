@@ -11,9 +11,9 @@ import jsonpatch
 from jsonpointer import JsonPointer
 
 from grovekeeper.api import names, patch, raw
-from grovekeeper.cli import tree
+from grovekeeper.cli import cluster
 from grovekeeper.expand import history, parse
-from grovekeeper.kube import credentials, errors, resources
+from grovekeeper.kube import errors, resources
 from grovekeeper.kube.http import HttpClient
 from grovekeeper.reconciler import revisions
 from grovekeeper.reconciler.context import SET_RESOURCES
@@ -78,15 +78,12 @@ def command(
 
 
 async def _read(name: str, namespace: str, kubeconfig: Path | None) -> History:
-    client = HttpClient(await credentials.load(kubeconfig), "cli")
-    try:
+    async with cluster.connected(kubeconfig) as client:
         return await _history(client, name, namespace)
-    finally:
-        await client.close()
 
 
 async def _history(client: HttpClient, name: str, namespace: str) -> History:
-    found = await tree.find_set(client, name, namespace)
+    found = await cluster.find_set(client, name, namespace)
     labels = f"{names.LABEL_PART_OF}={name}"
     every = (await client.list(resources.CONTROLLER_REVISIONS, namespace, labels=labels)).items
     uid = found["metadata"]["uid"]
@@ -97,8 +94,7 @@ async def _history(client: HttpClient, name: str, namespace: str) -> History:
 async def _roll_back(
     name: str, namespace: str, kubeconfig: Path | None, number: int | None, *, dry_run: bool, force: bool
 ) -> list[str]:
-    client = HttpClient(await credentials.load(kubeconfig), "cli")
-    try:
+    async with cluster.connected(kubeconfig) as client:
         history = await _history(client, name, namespace)
         tool = managed_by(history.found)
         if tool is not None and not force:
@@ -120,8 +116,6 @@ async def _roll_back(
         resource = SET_RESOURCES[history.found["kind"]]
         await client.patch(resource, name, namespace, operations, type="json")
         return [f"{title} is back; changed", *lines]
-    finally:
-        await client.close()
 
 
 def chosen(history: History, number: int | None) -> raw.Object:

@@ -10,12 +10,9 @@ from rich.console import Console
 from rich.tree import Tree
 
 from grovekeeper.api import conditions, names, raw
-from grovekeeper.api.validate import syntax
+from grovekeeper.cli import cluster
 from grovekeeper.expand import plan
-from grovekeeper.kube import credentials, errors, resources
-from grovekeeper.kube.http import HttpClient
-
-_SETS = (resources.PODGANGSETS, resources.PODCLIQUESETS)
+from grovekeeper.kube import errors, resources
 
 
 @click.command(name="tree")
@@ -32,35 +29,13 @@ def command(name: str, namespace: str, kubeconfig: Path | None) -> None:
 
 
 async def _tree(name: str, namespace: str, kubeconfig: Path | None) -> Tree:
-    client = HttpClient(await credentials.load(kubeconfig), "cli")
-    try:
-        found = await find_set(client, name, namespace)
+    async with cluster.connected(kubeconfig) as client:
+        found = await cluster.find_set(client, name, namespace)
         labels = f"{names.LABEL_PART_OF}={name}"
         gangs = (await client.list(resources.PODGANGS, namespace, labels=labels)).items
         cliques = (await client.list(resources.PODCLIQUES, namespace, labels=labels)).items
         pods = (await client.list(resources.PODS, namespace, labels=labels)).items
-    finally:
-        await client.close()
     return drawn(found, gangs, cliques, pods)
-
-
-async def find_set(client: HttpClient, name: str, namespace: str) -> raw.Object:
-    """Return a PodGangSet or PodCliqueSet by its name; raise NotFound."""
-    # A slash or a blank would lead to another path of the API server, and its answer to a wrong next step.
-    if not syntax.is_subdomain(name) or not syntax.is_label(namespace):
-        wrong = f"name {name}" if not syntax.is_subdomain(name) else f"namespace {namespace}"
-        raise errors.NotFound(f"there is no {wrong}: it must be a-z, 0-9 and '-': give the set's name alone, and -n")
-    unknown: list[errors.NotServed] = []
-    for resource in _SETS:
-        try:
-            return await client.get(resource, name, namespace)
-        except errors.NotServed as error:
-            unknown.append(error)
-        except errors.NotFound:
-            continue
-    if len(unknown) == len(_SETS):
-        raise unknown[0]
-    raise errors.NotFound(f"no PodGangSet or PodCliqueSet {name} in namespace {namespace}: check the name and -n")
 
 
 def drawn(

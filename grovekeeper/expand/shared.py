@@ -1,6 +1,6 @@
 """Objects that a set has once: the identity with which its startup gates watch pods."""
 
-from grovekeeper.api import names, raw
+from grovekeeper.api import raw
 from grovekeeper.expand import labels, model
 
 
@@ -51,8 +51,3 @@ def objects(w: model.Workload) -> list[raw.Object]:
 
 def _metadata(w: model.Workload, name: str, component: str) -> raw.Object:
     return labels.metadata(name, w.namespace, labels.managed(w, name, component), w.raw)
-
-
-def uses_init_gate(w: model.Workload) -> bool:
-    """Return whether any clique of the set waits for another."""
-    return w.startup == names.STARTUP_IN_ORDER or any(clique.starts_after for clique in w.cliques)
