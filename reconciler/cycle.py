@@ -73,7 +73,7 @@ class Cycle:
         avoid = self._releases.avoided(key)
         if (ends := self._preemption.goes_on(key)) is not None:
             return ends
-        if self._stands(gated, decided, avoid):
+        if not decisions.preempted(live) and self._stands(gated, decided, avoid):
             await self._releases.carry_out(gated, decided)
             return None
         homes = self._taken.claims.of_pods(gated)

@@ -30,6 +30,12 @@ def reserved(live: raw.Object | None) -> dict[str, str]:
     return _annotated(live, names.ANNOTATION_RESERVED)
 
 
+def preempted(live: raw.Object | None) -> str:
+    """Return for whom a gang gave up its room and has none again; empty where it has, or was not preempted."""
+    text: str = (((live or {}).get("metadata") or {}).get("annotations") or {}).get(names.ANNOTATION_PREEMPTED) or ""
+    return text
+
+
 def annotations(
     decided: Mapping[str, str], known: Mapping[str, str], cliques: Iterable[raw.Object], score: float | None
 ) -> dict[str, str]:

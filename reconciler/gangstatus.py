@@ -7,6 +7,8 @@ from grovekeeper.expand import gangs, plan
 
 SCHEDULED = "Scheduled"
 READY = "Ready"
+PREEMPTED = "DisruptionTarget"
+"""Condition, True while a gang that was preempted has no room again."""
 MEMBERS_LOST = "MembersLost"
 """Reason of Scheduled=False of a gang that had its whole minimum on nodes and still has a part of it there."""
 
@@ -51,8 +53,10 @@ def status(
     now: str,
     *,
     base_is_placed: bool = True,
+    preempted: str = "",
 ) -> raw.Object:
-    """Return the new status. `why_not` is the placement engine's summary while the gang does not fit.
+    """Return the new status. `why_not` is the placement engine's summary while the gang does not fit, `preempted` says
+    for whom it gave up its room.
 
     A scaled gang is not asked about before its base gang is placed: that is what it waits for then.
     """
@@ -91,6 +95,8 @@ def status(
                     f"{well} of {need} pods of the minimum are ready",
                     now,
                 ),
+                *([conditions.condition(PREEMPTED, True, "Preempted", preempted, now)] if preempted else ()),
             ],
+            drop=[] if preempted else [PREEMPTED],
         ),
     }

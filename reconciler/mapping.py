@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from grovekeeper.api import conditions, names, raw
 from grovekeeper.expand import naming, plan
 from grovekeeper.placement import shape
-from grovekeeper.reconciler import budgets, deviceevents, handed, keys
+from grovekeeper.reconciler import budgets, decisions, deviceevents, handed, keys
 
 STATUS_DELAY = 0.5
 ROOM_DELAY = 0.1
@@ -88,12 +88,13 @@ def on_node(old: raw.Object | None, new: raw.Object | None) -> Keyed:
 
 
 def on_gang(old: raw.Object | None, new: raw.Object | None) -> Keyed:
-    """A PodGang that somebody deleted is written again if it is still wanted; handed over, its set tells of it."""
+    """A PodGang that somebody deleted is written again if it is wanted; what its set tells of it wakes the set."""
     if new is None and old is not None:
         return gang_keys({**old["metadata"], "labels": {names.LABEL_PODGANG: old["metadata"]["name"]}})
-    if new is not None and handed.is_over(new) and (old or {}).get("status") != new.get("status"):
-        return _set_status(new)
-    return ()
+    if new is None:
+        return ()
+    told = handed.is_over(new) and (old or {}).get("status") != new.get("status")
+    return _set_status(new) if told or decisions.preempted(old) != decisions.preempted(new) else ()
 
 
 def on_companion(old: raw.Object | None, new: raw.Object | None) -> Keyed:

@@ -42,6 +42,8 @@ class Writer:
         hosts = {p["metadata"]["name"]: p["spec"].get("hostname") or "" for pods in found.pods.values() for p in pods}
         known = {**decisions.reserved(live), **{hosts[name]: node for name, node in decided.items()}}
         annotations = decisions.annotations(decided, known, [clique for clique in cliques if clique is not None], score)
+        if nodes and decisions.preempted(live):
+            annotations[names.ANNOTATION_PREEMPTED] = ""  # it has room again
         await children.ensure(self.ctx, resources.PODGANGS, gangs.podgang(w, gang, references, levels, annotations))
 
     def levels(self, w: model.Workload) -> dict[str, str]:
@@ -77,8 +79,13 @@ class Writer:
         live = self.ctx.stores.gangs.get(found.w.namespace, found.gang.name) or await self._restored(found)
         if live is None:
             return None
-        known, now = live.get("status") or {}, self.ctx.clock.stamp()
-        fresh = gangstatus.status(known, found.gang, found.pods, why_not, now, base_is_placed=base_is_placed)
+        live = await self._preempted(found, live)
+        known, now, preempted = live.get("status") or {}, self.ctx.clock.stamp(), decisions.preempted(live)
+        if preempted:
+            preempted = f"made room for {preempted}"
+        fresh = gangstatus.status(
+            known, found.gang, found.pods, why_not, now, base_is_placed=base_is_placed, preempted=preempted
+        )
         fresh["conditions"] = conditions.merged(fresh["conditions"], extra)
         score = (live["metadata"].get("annotations") or {}).get(names.ANNOTATION_SCORE)
         if score is not None:
@@ -95,6 +102,19 @@ class Writer:
             await self._refresh_references(found, live)
         await children.write_status(self.ctx, resources.PODGANGS, live, fresh)
         return None
+
+    async def _preempted(self, found: view.Found, live: raw.Object) -> raw.Object:
+        """Note on the PodGang that another scheduler has preempted its pods, or (of one that it places) placed them."""
+        whole, noted = gangstatus.scheduled(found.gang, found.pods), decisions.preempted(live)
+        gone = any(plan.preempted(pod) for pods in found.pods.values() for pod in pods)
+        if gone and not whole and not noted:
+            value = "pods of higher priority"
+        elif whole and noted and found.w.scheduler != names.SCHEDULER_STOCK:
+            value = ""
+        else:
+            return live
+        note = {"uid": live["metadata"]["uid"], "annotations": {names.ANNOTATION_PREEMPTED: value}}
+        return await children.merge(self.ctx, resources.PODGANGS, live, {"metadata": note}) or live
 
     def _later(self, live: raw.Object, fresh: raw.Object, why_not: str | None) -> float:
         """Return for how many seconds to put the status off: while all goes well it is written once, when at rest."""

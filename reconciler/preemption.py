@@ -173,7 +173,7 @@ async def _evict(ctx: Context, victims: Iterable[preempt.Victim], doomed: Sequen
         if live is not None:
             ctx.events.warning(live, "GangPreempted", f"evicted for {why}", ctx.clock.stamp())
         for gang in victim.gangs:
-            await _forget_places(ctx, namespace, gang)
+            await _forget_places(ctx, namespace, gang, why)
     # What ends for a successor is marked before that successor goes: else another one would be given its node.
     ending = [pod for pod in doomed if plan.terminating(pod) and not plan.disrupted(pod)]
     await children.together(_annotated(ctx, resources.PODS, pod, names.ANNOTATION_PREEMPTED, why) for pod in ending)
@@ -210,11 +210,13 @@ async def _delete(ctx: Context, pod: raw.Object, why: str) -> None:
         await children.delete(ctx, resources.PODS, stored)
 
 
-async def _forget_places(ctx: Context, namespace: str, gang: str) -> None:
-    """Note on the PodGang that it has no claim to its nodes any more, for owners that come after this one."""
+async def _forget_places(ctx: Context, namespace: str, gang: str, why: str) -> None:
+    """Note on the PodGang that it has no claim to its nodes any more, for owners that come after this one, and why."""
     live = ctx.stores.gangs.get(namespace, gang)
-    if live is not None and names.ANNOTATION_RESERVED in (live["metadata"].get("annotations") or {}):
-        await _annotated(ctx, resources.PODGANGS, live, names.ANNOTATION_RESERVED, None)
+    if live is not None:
+        note = {names.ANNOTATION_RESERVED: None, names.ANNOTATION_PREEMPTED: why}
+        body = {"metadata": {"uid": live["metadata"]["uid"], "annotations": note}}
+        await children.merge(ctx, resources.PODGANGS, live, body)
 
 
 async def _annotated(

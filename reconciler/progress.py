@@ -14,6 +14,7 @@ from grovekeeper.runtime import clock
 
 PROGRESSING = "Progressing"
 EXCEEDED = "ProgressDeadlineExceeded"
+_SHOWN = 5
 _COUNTS = ("updatedPodCliquesCount", "updatedPodCliqueScalingGroupsCount", "updatedPodsCount")
 
 
@@ -25,6 +26,8 @@ class Observed:
     surge: int = 0
     outdated: int = 0
     """Set replicas that are not at the newest template."""
+    preempted: Sequence[str] = ()
+    """Gangs of the replicas in hand that gave up their room to others and have none again."""
 
 
 def noted(w: model.Workload) -> raw.Object:
@@ -62,7 +65,7 @@ def fresh(w: model.Workload, replicas: Sequence[Replica], seen: Observed, now: s
             result["currentlyUpdating"] = entries
     elif not seen.outdated or _only_passes_on(w):
         result["updateEndedAt"] = old.get("updateEndedAt", now)
-    if "updateEndedAt" not in result and not w.update_strategy.get("paused"):
+    if "updateEndedAt" not in result and not w.update_strategy.get("paused") and not seen.preempted:
         result["lastProgressTime"] = now if _came_forward(old, result) else old.get("lastProgressTime", now)
     return result
 
@@ -73,14 +76,22 @@ def _only_passes_on(w: model.Workload) -> bool:
     return strategy.get("type") == names.UPDATE_ON_DELETE and not strategy.get("paused")
 
 
-def condition(w: model.Workload, progress: raw.Object, now: datetime) -> tuple[raw.Object, float | None]:
-    """Return the condition Progressing, and the seconds until the deadline would pass (None: there is none)."""
+def condition(
+    w: model.Workload, progress: raw.Object, now: datetime, preempted: Sequence[str] = ()
+) -> tuple[raw.Object, float | None]:
+    """Return the condition Progressing, and the seconds until the deadline would pass (None: there is none).
+
+    The clock stands still while the update is paused or a gang in its hands is `preempted`, and begins anew after.
+    """
     stamp = clock.rfc3339(now)
     if "updateEndedAt" in progress:
         return conditions.condition(PROGRESSING, True, "UpdateComplete", "no update is on", stamp), None
     if w.update_strategy.get("paused"):
         text = "the update is paused: set spec.updateStrategy.paused to false to go on"
         return conditions.condition(PROGRESSING, None, "UpdatePaused", text, stamp), None
+    if preempted:
+        text = f"{', '.join(preempted[:_SHOWN])} made room for others of higher priority: it goes on when there is room"
+        return conditions.condition(PROGRESSING, None, "GangPreempted", text, stamp), None
     done = f"{progress['updatedPodsCount']} of {progress['totalPodsCount']} pods are updated and ready"
     deadline = w.update_strategy.get("progressDeadlineSeconds")
     if deadline is None:

@@ -14,6 +14,7 @@ from grovekeeper.reconciler import (
     children,
     coherent,
     creation,
+    decisions,
     faults,
     keys,
     ownership,
@@ -49,20 +50,21 @@ async def step(ctx: Context, w: model.Workload, fresh: raw.Object) -> float | No
     elif strategy == names.UPDATE_COHERENT:
         chosen = _choose(w, replicas, pods)
         updating, surge = chosen.updating, chosen.surge
-        await _note(ctx, w, progress.fresh(w, replicas, _seen(updating, surge, outdated), ctx.clock.stamp()))
+        await _note(ctx, w, progress.fresh(w, replicas, _seen(ctx, w, updating, surge, outdated), ctx.clock.stamp()))
         trouble = await _renew(ctx, w, [replicas[index] for index in updating])
     else:
         doing = rolling.decide(w, replicas, pods, begun)
         updating = () if doing.updating is None else (doing.updating,)
-        await _note(ctx, w, progress.fresh(w, replicas, _seen(updating, surge, outdated), ctx.clock.stamp()))
+        await _note(ctx, w, progress.fresh(w, replicas, _seen(ctx, w, updating, surge, outdated), ctx.clock.stamp()))
         trouble = await _roll(ctx, w, frozenset(updating))
     await ctx.enqueue(*_behind(w, replicas))
-    found = progress.fresh(w, replicas, _seen(updating, surge, outdated), ctx.clock.stamp())
+    seen = _seen(ctx, w, updating, surge, outdated)
+    found = progress.fresh(w, replicas, seen, ctx.clock.stamp())
     ended = "updateEndedAt" in (found or {}) and "updateEndedAt" not in progress.noted(w)
     if ended and len(revisions.of_set(ctx, w)) > w.history_limit + 1:
         # Nobody runs the earlier templates any more: the history may shrink to its limit.
         await ctx.enqueue(keys.set_key(w.dialect.kind, w.namespace, w.name))
-    left = _show(ctx, w, fresh, found, trouble) if found is not None else None
+    left = _show(ctx, w, fresh, found, (trouble, seen.preempted)) if found is not None else None
     return left if trouble is None else min(left or _AGAIN_SECONDS, _AGAIN_SECONDS)
 
 
@@ -100,15 +102,26 @@ def _look(ctx: Context, w: model.Workload, begun: frozenset[int]) -> tuple[list[
     return replicas, pods
 
 
-def _seen(updating: Sequence[int], surge: int, outdated: Sequence[Replica]) -> progress.Observed:
-    return progress.Observed(updating, surge, len(outdated))
+def _seen(
+    ctx: Context, w: model.Workload, updating: Sequence[int], surge: int, outdated: Sequence[Replica]
+) -> progress.Observed:
+    marks = (f"{w.namespace}/{w.name}/{index}" for index in updating)
+    gangs = (gang for mark in marks for gang in ctx.stores.gangs.by_index("replica", mark))
+    preempted = sorted(gang["metadata"]["name"] for gang in gangs if decisions.preempted(gang))
+    return progress.Observed(updating, surge, len(outdated), preempted)
 
 
-def _show(ctx: Context, w: model.Workload, fresh: raw.Object, found: raw.Object, trouble: str | None) -> float | None:
-    """Put progress and its condition into the status; say once that the deadline has passed."""
+def _show(
+    ctx: Context, w: model.Workload, fresh: raw.Object, found: raw.Object, why: tuple[str | None, Sequence[str]]
+) -> float | None:
+    """Put progress and its condition into the status; say once that the deadline has passed.
+
+    `why` is what the API server says where it takes no pods, and the gangs that were preempted.
+    """
+    trouble, preempted = why
     fresh[w.dialect.progress_field] = found
     now = ctx.clock.now()
-    verdict, left = progress.condition(w, found, now)
+    verdict, left = progress.condition(w, found, now, preempted)
     if trouble is not None:
         verdict = {**verdict, "message": f"{verdict['message']}; nothing is replaced while pods are refused: {trouble}"}
     fresh["conditions"] = conditions.merged(fresh["conditions"], [verdict])

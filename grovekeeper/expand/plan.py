@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from grovekeeper.api import names, raw
+from grovekeeper.api import conditions, names, raw
 
 _PHASE_RANK = {"Pending": 0, "Unknown": 1, "Running": 2}
 
@@ -81,6 +81,13 @@ def disrupted(pod: raw.Object) -> bool:
     """Return whether somebody wanted the pod off its node: it was evicted, preempted, drained."""
     ours = names.ANNOTATION_PREEMPTED in (pod["metadata"].get("annotations") or {})
     return ours or _is_true(pod, "DisruptionTarget")
+
+
+def preempted(pod: raw.Object) -> bool:
+    """Return whether the pod ends, or has ended, so that others of higher priority get its room: ours or anybody's."""
+    why = conditions.find((pod.get("status") or {}).get("conditions"), "DisruptionTarget")
+    theirs = why is not None and (why["status"], why.get("reason")) == ("True", "PreemptionByScheduler")
+    return not alive(pod) and (theirs or names.ANNOTATION_PREEMPTED in (pod["metadata"].get("annotations") or {}))
 
 
 def predecessor(pod: raw.Object) -> str | None:
@@ -197,5 +204,5 @@ def _holders(existing: Sequence[raw.Object], index: int) -> tuple[str, ...]:
 
 
 def _is_true(obj: raw.Object, type_: str) -> bool:
-    conditions = (obj.get("status") or {}).get("conditions") or ()
-    return any(condition["type"] == type_ and condition["status"] == "True" for condition in conditions)
+    listed = (obj.get("status") or {}).get("conditions") or ()
+    return any(condition["type"] == type_ and condition["status"] == "True" for condition in listed)

@@ -6,7 +6,8 @@ import pytest
 from grovekeeper.api import names, raw
 from grovekeeper.expand import plan
 from grovekeeper.kube import resources
-from tests.reconciler import placing
+from grovekeeper.reconciler import decisions
+from tests.reconciler import placing, world
 from tests.reconciler.rollout import changed, ended, the_set
 
 STRATEGIES = [names.UPDATE_ROLLING_RECREATE, names.UPDATE_COHERENT]
@@ -26,24 +27,24 @@ class Api(placing.Api):
         await self.delete(resources.PODS, name, namespace)
 
 
-def low(strategy: str) -> raw.Object:
+def low(strategy: str, **more: raw.Json) -> raw.Object:
     obj = placing.pair()
-    obj["spec"]["updateStrategy"] = {"type": strategy}
+    obj["spec"]["updateStrategy"] = {"type": strategy, **more}
     return obj
 
 
-async def preempted(strategy: str, *, budgets: bool) -> placing.Placing:
+async def preempted(strategy: str, *, budgets: bool, **more: raw.Json) -> placing.Placing:
     """Two nodes of a CPU: `demo` has both and is being updated when `high`, which wants both, arrives."""
     here = placing.Placing(1, 1, disruption_budgets=budgets)
     api = Api(here.clock)
     api.objects, api.changes = here.api.objects, here.api.changes
     here.api = here.ctx.client = api  # type: ignore[assignment]
-    await here.apply(low(strategy))
+    await here.apply(low(strategy, **more))
     await here.settle()
     await here.bind()
     await here.advance(90)
     assert len(here.names(resources.PDBS)) == budgets
-    await here.apply(changed(low(strategy), "a"))
+    await here.apply(changed(low(strategy, **more), "a"))
     await here.advance(1)
     ending = [pod for pod in here.ours("demo-0") if plan.terminating(pod)]
     assert len(ending) == (1 if strategy == names.UPDATE_ROLLING_RECREATE else 2), "the update is under way"
@@ -96,3 +97,59 @@ async def test_its_update_goes_on_once_it_is_placed_again(strategy: str) -> None
     assert {pod["spec"]["nodeName"] for pod in found} == {"n8", "n9"}
     assert {pod["spec"]["containers"][0]["image"] for pod in found} == {"model:2"}
     assert len(found) == 2
+
+
+def progressing(here: placing.Placing) -> tuple[str, str]:
+    found = world.condition(the_set(here), "Progressing")
+    assert found is not None
+    return found["status"], found["reason"]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("budgets", [False, True])
+async def test_the_deadline_of_its_update_stands_still_until_it_has_room_again(strategy: str, budgets: bool) -> None:
+    here = await preempted(strategy, budgets=budgets, progressDeadlineSeconds=30)
+    await here.finish()
+    await here.settle()
+    await here.bind()
+    await here.advance(600)
+    assert progressing(here) == ("Unknown", "GangPreempted")
+    assert world.condition(the_set(here), "Stalled") is None
+    assert "ProgressDeadlineExceeded" not in {reason for _, reason, _ in here.events.said}
+    told = world.condition(here.gang("demo-0"), "DisruptionTarget")
+    assert told is not None
+    assert told["message"] == "made room for ns/high-0"
+    here.api.node("n8")
+    here.api.node("n9")
+    await here.advance(20)
+    assert len(here.released("demo-0")) == 2
+    assert progressing(here) == ("True", "UpdateInProgress"), "it has room, and the whole time"
+    await here.bind(ready=False)
+    await here.advance(3)
+    assert world.condition(here.gang("demo-0"), "DisruptionTarget") is None
+    await here.advance(60)
+    assert progressing(here) == ("False", "ProgressDeadlineExceeded"), "what it does with its room is its own"
+
+
+async def test_a_gang_that_the_scheduler_preempts_is_told_from_one_that_is_drained() -> None:
+    here = placing.Placing(1, 1)
+    await here.apply(placing.pair())
+    await here.settle()
+    await here.bind()
+    await here.advance(90)
+    first, second = here.ours("demo-0")
+    for pod, reason in ((first, "EvictionByEvictionAPI"), (second, "PreemptionByScheduler")):
+        why = {"type": "DisruptionTarget", "status": "True", "reason": reason}
+        body = {"status": {"conditions": [*pod["status"]["conditions"], why]}}
+        await here.api.patch(resources.PODS, pod["metadata"]["name"], "ns", body, type="merge", subresource="status")
+        await here.api.delete(resources.PODS, pod["metadata"]["name"], "ns")
+        await here.advance(1)
+        told = decisions.preempted(here.gang("demo-0"))
+        assert bool(told) == (reason == "PreemptionByScheduler")
+        assert (world.condition(here.gang("demo-0"), "DisruptionTarget") is not None) == bool(told)
+    await here.finish()
+    await here.settle()
+    await here.bind()
+    await here.advance(10)
+    assert decisions.preempted(here.gang("demo-0")) == "", "it has its nodes"
+    assert world.condition(here.gang("demo-0"), "DisruptionTarget") is None
