@@ -2,11 +2,12 @@
 
 import json
 import time
-import urllib.error
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from grovekeeper.embedded.administrator import RefusedError
 
 FOLDER = Path(__file__).parents[1] / "charts" / "grovekeeper" / "crds"
 SCHEDULERS = Path(__file__).parent / "schedulers"
@@ -35,7 +36,7 @@ def install_scheduler(cluster: Any, name: str) -> None:
 def _is_served(cluster: Any, path: str) -> bool:
     try:
         cluster.request("GET", path)
-    except urllib.error.HTTPError as error:
+    except RefusedError as error:
         if error.code in (404, 429, 503):  # unknown, or its storage is not ready yet
             return False
         raise

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 from pathlib import Path
 
 import click
@@ -14,6 +13,7 @@ from rich.live import Live
 
 from grovekeeper.api import conditions, kubeyaml, names, raw
 from grovekeeper.cli import demo_manifests, demo_view
+from grovekeeper.embedded.administrator import RefusedError
 from grovekeeper.embedded.cluster import EmbeddedCluster
 from grovekeeper.embedded.installation import Installation, nodes
 
@@ -45,10 +45,7 @@ def command(keep: bool) -> None:
     except KeyboardInterrupt:
         console.print("stopped; nothing is left running")
         sys.exit(0 if keep else 130)
-    except urllib.error.HTTPError as error:
-        console.print(f"[red]demo failed:[/] {error.url}: {error.read().decode()[:2000]}")
-        sys.exit(1)
-    except (DemoError, RuntimeError, TimeoutError, OSError, subprocess.CalledProcessError) as error:
+    except (DemoError, RefusedError, RuntimeError, TimeoutError, OSError, subprocess.CalledProcessError) as error:
         console.print(f"[red]demo failed:[/] {error}")
         sys.exit(1)
 

@@ -4,19 +4,17 @@ import contextlib
 import json
 import shutil
 import socket
-import ssl
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from base64 import b64encode
 from pathlib import Path
 from types import TracebackType
 
 from grovekeeper.api import raw
 from grovekeeper.embedded import kubelet, main
+from grovekeeper.embedded.administrator import Administrator
 from grovekeeper.runtime import certificates
 from grovekeeper.runtime.clock import Clock
 
@@ -38,6 +36,7 @@ class EmbeddedCluster:
         self.dir = Path(tempfile.mkdtemp(prefix="grovekeeper-embedded-"))
         self.ca_file = self._write_certificates()
         self.kubeconfig = self.kubeconfig_for(self.token, "admin")
+        self._administrator = Administrator(self.url, self.ca_file, self.token, timeout_seconds=20)
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "EmbeddedCluster":
@@ -80,6 +79,7 @@ class EmbeddedCluster:
     def stop(self) -> None:
         """End the process and remove its folder."""
         self.end()
+        self._administrator.close()
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def end(self) -> None:
@@ -100,16 +100,8 @@ class EmbeddedCluster:
         content: str = "application/json",
         accept: str = "application/json",
     ) -> raw.Object:
-        """Make one request as the administrator."""
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.url}{path}", data, method=method)  # noqa: S310 - to loopback
-        request.add_header("Authorization", f"Bearer {self.token}")
-        request.add_header("Content-Type", content)
-        request.add_header("Accept", accept)
-        context = ssl.create_default_context(cafile=str(self.ca_file))
-        with urllib.request.urlopen(request, timeout=20, context=context) as answer:  # noqa: S310 - to loopback
-            loaded: raw.Object = json.load(answer)
-        return loaded
+        """Make one request as the administrator; raises RefusedError and ConnectionError."""
+        return self._administrator.request(method, path, body, content, accept)
 
     def kubeconfig_for(self, token: str, name: str) -> Path:
         """Write a kubeconfig with a bearer token and return its path."""

@@ -20,6 +20,7 @@ from typing import Protocol
 
 from grovekeeper.api import crds, raw
 from grovekeeper.embedded import registration
+from grovekeeper.embedded.administrator import RefusedError
 from grovekeeper.runtime.redis_server import EmbeddedRedis
 
 NAMESPACE = registration.NAMESPACE
@@ -213,8 +214,8 @@ class Installation:
     def _create(self, path: str, obj: object) -> None:
         try:
             self.cluster.request("POST", path, obj)
-        except urllib.error.HTTPError as error:
-            raise RuntimeError(f"POST {path}: {error.read().decode()[:2000]}") from error
+        except RefusedError as error:
+            raise RuntimeError(str(error)) from error
 
     def _wait_for_kinds(self) -> None:
         paths = [f"/apis/grove.io/v1alpha1/{p}" for p in ("podgangsets", "podcliquesets", "podcliques")]
@@ -223,7 +224,7 @@ class Installation:
     def _served(self, path: str) -> bool:
         try:
             self.cluster.request("GET", path)
-        except urllib.error.HTTPError:
+        except RefusedError:
             return False
         return True
 

@@ -29,6 +29,7 @@ from typing import Any
 
 import aiohttp
 
+from grovekeeper.embedded.administrator import RefusedError
 from grovekeeper.embedded.installation import NAMESPACE, Installation
 from grovekeeper.expand import injection, parse, pods, whole
 from tests.bench import deploy, webhook
@@ -285,7 +286,7 @@ def _pods(count: int) -> Iterator[dict[str, Any]]:
 def _has_account(plane: ControlPlane) -> bool:
     try:
         plane.request("GET", "/api/v1/namespaces/burst/serviceaccounts/default")
-    except urllib.error.HTTPError:
+    except RefusedError:
         return False
     return True
 

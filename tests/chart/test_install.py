@@ -1,13 +1,13 @@
 """helm installs, upgrades and removes the chart on a real API server."""
 
 import subprocess
-import urllib.error
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from grovekeeper.embedded.administrator import RefusedError
 from grovekeeper.embedded.installation import wait_for
 from tests.controlplane import binaries
 from tests.controlplane.plane import ControlPlane, Options
@@ -91,6 +91,6 @@ def review_rights(plane: ControlPlane) -> None:
         review = {"spec": {"user": user, "resourceAttributes": attributes}}
         try:
             found = plane.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)
-        except urllib.error.HTTPError as error:
-            raise AssertionError(error.read().decode()) from error
+        except RefusedError as error:
+            raise AssertionError(error.answer) from error
         assert found["status"].get("allowed", False) is want, (verb, resource)  # type: ignore[attr-defined]

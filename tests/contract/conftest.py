@@ -1,12 +1,12 @@
 """The API server twice: ours in this process' neighbour, and the real one. Both must behave alike."""
 
-import urllib.error
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
+from grovekeeper.embedded.administrator import RefusedError
 from grovekeeper.embedded.cluster import EmbeddedCluster
 from grovekeeper.embedded.installation import wait_for
 from grovekeeper.kube import credentials
@@ -32,7 +32,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Any]:
             try:
                 for plural in ("podgangsets", "podcliques", "podcliquescalinggroups"):
                     cluster.request("GET", f"/apis/grove.io/v1alpha1/{plural}")
-            except urllib.error.HTTPError:
+            except RefusedError:
                 return False
             return True
 
@@ -58,7 +58,7 @@ def namespace(server: Any, request: pytest.FixtureRequest) -> str:
         def there() -> bool:
             try:
                 server.request("GET", path)
-            except urllib.error.HTTPError:
+            except RefusedError:
                 return False
             return True
 

@@ -1,11 +1,11 @@
 """What the embedded cluster does not do is said in words, and as a Status."""
 
 import json
-import urllib.error
 from collections.abc import Iterator
 
 import pytest
 
+from grovekeeper.embedded.administrator import RefusedError
 from grovekeeper.embedded.cluster import EmbeddedCluster
 
 PODS = "/api/v1/namespaces/default/pods"
@@ -23,9 +23,9 @@ def cluster() -> Iterator[EmbeddedCluster]:
 
 def refused(cluster: EmbeddedCluster, *call: object) -> tuple[int, str]:
     """Return the code and message of a Status that is a failure."""
-    with pytest.raises(urllib.error.HTTPError) as caught:
+    with pytest.raises(RefusedError) as caught:
         cluster.request(*call)  # type: ignore[arg-type]  # method, path, body, content type
-    status = json.loads(caught.value.read())
+    status = json.loads(caught.value.answer)
     assert status["kind"] == "Status"
     return caught.value.code, status["message"]
 

@@ -11,11 +11,11 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.error
 from pathlib import Path
 
 import grovekeeper
 from grovekeeper.api import names
+from grovekeeper.embedded.administrator import RefusedError
 from tests.controlplane.plane import ControlPlane
 
 GATE = Path(grovekeeper.__file__).parent / "initgate.py"
@@ -47,7 +47,7 @@ class InitGates:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            with contextlib.suppress(urllib.error.URLError, OSError):
+            with contextlib.suppress(RefusedError, OSError):
                 self._step()
             time.sleep(0.1)
 
@@ -91,5 +91,5 @@ class InitGates:
         """Set a condition: the status is open to kubelets, the pod itself is protected."""
         path = f"/api/v1/namespaces/{namespace}/pods/{name}/status"
         body = {"status": {"conditions": [{"type": MARK, "status": "True"}]}}
-        with contextlib.suppress(urllib.error.HTTPError):
+        with contextlib.suppress(RefusedError):
             self._plane.request("PATCH", path, body, content="application/strategic-merge-patch+json")

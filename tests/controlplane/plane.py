@@ -26,6 +26,7 @@ from types import TracebackType
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from grovekeeper.embedded.administrator import RefusedError
 from tests.controlplane import binaries
 
 START_SECONDS = 180
@@ -99,15 +100,8 @@ class ControlPlane:
     def request(
         self, method: str, path: str, body: object = None, content: str = "application/json"
     ) -> dict[str, object]:
-        """Make one request as the administrator; for set-up code without a client."""
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.url}{path}", data, method=method)
-        request.add_header("Authorization", f"Bearer {self.token}")
-        request.add_header("Content-Type", content)
-        context = ssl.create_default_context(cafile=str(self.ca_file))
-        with urllib.request.urlopen(request, timeout=60, context=context) as answer:
-            loaded: dict[str, object] = json.load(answer)
-        return loaded
+        """Make one request as the administrator; raises RefusedError and ConnectionError."""
+        return self._administrator.request(method, path, body, content)
 
     def pause(self, name: str) -> None:
         """Stop a part's process with SIGSTOP, as an outage that keeps connections open."""
@@ -222,7 +216,7 @@ class ControlPlane:
             for name, process in self.processes.items():
                 if process.poll() is not None:
                     raise RuntimeError(f"{name} ended with {process.returncode}:\n{self.log_tail(name)}")
-            with contextlib.suppress(OSError, urllib.error.URLError, json.JSONDecodeError):
+            with contextlib.suppress(OSError, RefusedError, urllib.error.URLError, json.JSONDecodeError):
                 if decode:
                     self.request("GET", path)
                 else:

@@ -6,10 +6,10 @@ Written from what Grove and the driver exchange; for tests only.
 import contextlib
 import threading
 import time
-import urllib.error
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from grovekeeper.embedded.administrator import RefusedError
 from tests.devices import published
 
 DOMAINS = "/apis/resource.nvidia.com/v1beta1"
@@ -93,7 +93,7 @@ def _wait(check: Callable[[], bool], what: str) -> None:
 def _answer(cluster: Any, path: str) -> int:
     try:
         cluster.request("GET", path)
-    except urllib.error.HTTPError as error:
+    except RefusedError as error:
         return error.code
     return 200
 
@@ -123,8 +123,8 @@ class Driver:
             try:
                 for domain in self._cluster.request("GET", self._domains)["items"]:
                     self._look_after(domain)
-            except urllib.error.HTTPError as error:
-                self.trouble.append(f"{error.code} {error.url}")
+            except RefusedError as error:
+                self.trouble.append(str(error))
 
     def _look_after(self, domain: dict[str, Any]) -> None:
         metadata = domain["metadata"]
@@ -148,12 +148,12 @@ class Driver:
     def _write(self, metadata: dict[str, Any], finalizers: list[str]) -> None:
         body = {"metadata": {"resourceVersion": metadata["resourceVersion"], "finalizers": finalizers}}
         path = f"{self._domains}/{metadata['name']}"
-        with contextlib.suppress(urllib.error.HTTPError):
+        with contextlib.suppress(RefusedError):
             self._cluster.request("PATCH", path, body, "application/merge-patch+json")
 
     def _ignoring(self, code: int, method: str, path: str, body: object = None) -> None:
         try:
             self._cluster.request(method, path, body)
-        except urllib.error.HTTPError as error:
+        except RefusedError as error:
             if error.code != code:
                 raise

@@ -1,9 +1,10 @@
 """Devices, so that the real scheduler can allocate claims: a class of them, and slices for all nodes or for some."""
 
 import contextlib
-import urllib.error
 from collections.abc import Iterator, Sequence
 from typing import Any
+
+from grovekeeper.embedded.administrator import RefusedError
 
 _GROUP = "/apis/resource.k8s.io/v1"
 _MOST = 100
@@ -27,7 +28,7 @@ def devices(cluster: Any, name: str, nodes: Sequence[str] = ()) -> Iterator[str]
     finally:
         made = [("resourceslices", each) for each in slices] + [("deviceclasses", driver)]
         for plural, each in made:
-            with contextlib.suppress(urllib.error.HTTPError):
+            with contextlib.suppress(RefusedError):
                 cluster.request("DELETE", f"{_GROUP}/{plural}/{each}")
 
 

@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from tests.e2e.world import MERGE, Object, RefusedError, World, is_ready
+from grovekeeper.embedded.administrator import RefusedError
+from tests.e2e.world import MERGE, Object, World, is_ready
 
 pytestmark = pytest.mark.slow
 BUDGETS = "/apis/policy/v1"

@@ -19,10 +19,11 @@ from pathlib import Path
 
 import pytest
 
+from grovekeeper.embedded.administrator import RefusedError
 from grovekeeper.embedded.installation import NAMESPACE
 from grovekeeper.runtime import certificates
 from tests.chart import helm
-from tests.e2e.world import MERGE, Object, RefusedError, World, refused
+from tests.e2e.world import MERGE, Object, World, refused
 
 HOSTS = ["127.0.0.1", f"grovekeeper-webhook.{NAMESPACE}.svc"]
 SECRET = f"/api/v1/namespaces/{NAMESPACE}/secrets/grovekeeper-webhook-cert"

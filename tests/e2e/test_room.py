@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from grovekeeper.embedded.administrator import RefusedError
 from tests.e2e import test_topology as topology
-from tests.e2e.world import Object, RefusedError, World
+from tests.e2e.world import Object, World
 
 
 @pytest.mark.slow

@@ -4,7 +4,6 @@ import copy
 import itertools
 import signal
 import time
-import urllib.error
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import redis
 
 from grovekeeper.api import names
+from grovekeeper.embedded.administrator import RefusedError
 from grovekeeper.embedded.installation import Installation
 from tests import patience
 
@@ -21,15 +21,6 @@ BINDINGS = f"{GROVE}/clustertopologybindings"
 _NUMBERS = itertools.count(1)
 MERGE = "application/merge-patch+json"
 PATIENCE = patience.factor()
-
-
-class RefusedError(Exception):
-    """The API server's answer is no."""
-
-    def __init__(self, code: int, text: str) -> None:
-        super().__init__(f"{code}: {text}")
-        self.code = code
-        self.text = text
 
 
 class World:
@@ -46,10 +37,8 @@ class World:
         return self.request("POST", path, body)
 
     def request(self, method: str, path: str, body: object = None, content: str = "application/json") -> Object:
-        try:
-            result: Object = self.cluster.request(method, path, body, content)
-        except urllib.error.HTTPError as error:
-            raise RefusedError(error.code, f"{method} {path}: {error.read().decode()}") from None
+        """Make one request as the administrator; raises RefusedError."""
+        result: Object = self.cluster.request(method, path, body, content)
         return result
 
     def path(self, plural: str, name: str = "", group: str = GROVE) -> str:
@@ -288,5 +277,5 @@ def refused(call: Callable[[], object]) -> tuple[int, str]:
     try:
         call()
     except RefusedError as error:
-        return error.code, error.text
+        return error.code, str(error)
     raise AssertionError("the call was not refused")
