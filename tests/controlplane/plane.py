@@ -26,7 +26,7 @@ from types import TracebackType
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from grovekeeper.embedded.administrator import RefusedError
+from grovekeeper.embedded.administrator import Administrator, RefusedError
 from tests.controlplane import binaries
 
 START_SECONDS = 180
@@ -60,6 +60,7 @@ class ControlPlane:
         self.url = f"https://127.0.0.1:{self.port}"
         self.ca_file = self.dir / "apiserver.crt"
         self.kubeconfig = self.dir / "kubeconfig"
+        self._administrator = Administrator(self.url, self.ca_file, self.token)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> "ControlPlane":
@@ -89,6 +90,7 @@ class ControlPlane:
                 process.kill()
                 process.wait()
         self.processes.clear()
+        self._administrator.close()
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def kubeconfig_for(self, token: str, name: str) -> Path:
