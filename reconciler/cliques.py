@@ -10,6 +10,7 @@ from grovekeeper.reconciler import (
     children,
     claims,
     creation,
+    decisions,
     deletion,
     devices,
     faults,
@@ -132,7 +133,7 @@ async def _write_status(
 ) -> float | None:
     count = groups.effective_replicas(obj["spec"].get("replicas", 1), obj["spec"].get("minAvailable") or 0)
     # A minimum that was met while the first status waited has been met all the same.
-    met = statuses.unwritten(ctx, obj["metadata"]["uid"], status.MET)
+    met = statuses.unwritten(ctx, obj["metadata"]["uid"], status.MET) or _was_met(ctx, w, obj, existing)
     # A node that the cache lacks is a new one here (`_without_lost`), and its coming wakes nobody.
     bound = {pod["spec"]["nodeName"] for pod in existing if pod["spec"].get("nodeName")}
     lost = {name for name in bound if (node := ctx.stores.nodes.get(None, name)) is not None and _is_silent(node)}
@@ -149,6 +150,22 @@ async def _write_status(
     waiting = fresh["scheduleGatedReplicas"] == count == len(existing)
     coming = ctx.coming.count(ctx.clock.now().timestamp()) if refusal is None else 0
     return await statuses.write(ctx, resources.PODCLIQUES, obj, fresh, settled=settled, waiting=waiting, coming=coming)
+
+
+def _was_met(ctx: Context, w: model.Workload, obj: raw.Object, existing: Sequence[raw.Object]) -> bool:
+    """Return whether the clique has met its minimum before its first status, unseen by this process."""
+    metadata, minimum = obj["metadata"], obj["spec"].get("minAvailable") or 0
+    gang = metadata["labels"].get(names.LABEL_PODGANG)
+    told = (obj.get("status") or {}).get("observedGeneration", -1) >= 0
+    if told or obj["spec"].get("replicas") == 0 or sum(map(plan.scheduled, filter(plan.alive, existing))) >= minimum:
+        return False
+    mark = f"{metadata['namespace']}/{gang}"
+    decided = decisions.placement(ctx.stores.gangs.get(metadata["namespace"], gang or ""))
+    if w.scheduler == names.SCHEDULER_STOCK and not decided:
+        return False
+    everybody = ctx.stores.pods.by_index("gang", mark)
+    known = decided if w.scheduler == names.SCHEDULER_STOCK else None
+    return decisions.was_met(obj, minimum, existing, everybody, known)
 
 
 def _since(obj: raw.Object, condition: raw.Object) -> raw.Object:

@@ -4,7 +4,7 @@ Pure: no clock, no calls. The shells around it are `cycle` and `release`.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
 from grovekeeper.api import conditions, names, raw
 from grovekeeper.expand import groups, naming, plan
@@ -138,6 +138,36 @@ def refused_nodes(pods: Iterable[raw.Object]) -> set[str]:
         if node is not None and verdict is not None and verdict["status"] == "False" and not gated:
             found.add(node)
     return found
+
+
+def was_met(
+    clique: raw.Object,
+    minimum: int,
+    pods: Iterable[raw.Object],
+    gang: Iterable[raw.Object],
+    decided: Container[str] | None,
+) -> bool:
+    """Return whether a PodClique below its minimum has met it before, by what is left of its gang.
+
+    For a gang that was whole for some seconds, of which no status tells: whoever saw it has died, or is another worker.
+    The minimum of a gang is released at once. So where a pod of the gang got its node after the PodClique was made, all
+    of its minimum was released with it, and what is not there any more, or came later, takes the place of a loss.
+
+    `pods` are the PodClique's, `gang` all of its gang's; `decided` are the names of those with a place, in the order in
+    which it is carried out one by one; None where another scheduler places, which binds none before all are released.
+    """
+    created = clique["metadata"].get("creationTimestamp", "")
+    known = (pod for pod in gang if plan.alive(pod) and pod["spec"].get("nodeName"))
+    stamps = (plan.scheduled_at(pod) for pod in known if decided is None or pod["metadata"]["name"] in decided)
+    first = min((stamp for stamp in stamps if stamp is not None and stamp >= created), default=None)
+    if first is None:
+        return False
+    there = 0
+    for pod in filter(plan.alive, pods):
+        metadata = pod["metadata"]
+        on_its_way = decided is not None and metadata["name"] in decided and metadata["creationTimestamp"] <= first
+        there += bool(pod["spec"].get("nodeName")) or not plan.gated(pod) or on_its_way
+    return there < minimum
 
 
 def raced(loose: Iterable[raw.Object], has_room: Callable[[raw.Object, str], bool]) -> list[raw.Object]:

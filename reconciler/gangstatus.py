@@ -54,9 +54,10 @@ def status(
     *,
     base_is_placed: bool = True,
     preempted: str = "",
+    whole: bool = False,
 ) -> raw.Object:
     """Return the new status. `why_not` is the placement engine's summary while the gang does not fit, `preempted` says
-    for whom it gave up its room.
+    for whom it gave up its room, and `whole` that it had its minimum on nodes although `old` does not tell.
 
     A scaled gang is not asked about before its base gang is placed: that is what it waits for then.
     """
@@ -69,7 +70,7 @@ def status(
             SCHEDULED, True, "Placed", f"{placed} of {need} pods have a node", now
         )
     else:
-        lost = placed > 0 and was_whole(old)
+        lost = placed > 0 and (whole or was_whole(old))
         reason = MEMBERS_LOST if lost else "Unschedulable" if why_not else "Waiting"
         behind = "" if base_is_placed else f"waits until its base gang {gang.base} has its nodes"
         text = why_not or ", ".join(missing) or behind or f"{placed} of {need} pods have a node"

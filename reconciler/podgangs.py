@@ -84,7 +84,14 @@ class Writer:
         if preempted:
             preempted = f"made room for {preempted}"
         fresh = gangstatus.status(
-            known, found.gang, found.pods, why_not, now, base_is_placed=base_is_placed, preempted=preempted
+            known,
+            found.gang,
+            found.pods,
+            why_not,
+            now,
+            base_is_placed=base_is_placed,
+            preempted=preempted,
+            whole=view.left_of_whole(self.ctx, found),
         )
         fresh["conditions"] = conditions.merged(fresh["conditions"], extra)
         score = (live["metadata"].get("annotations") or {}).get(names.ANNOTATION_SCORE)

@@ -132,7 +132,10 @@ class Releases:
         for pod in doomed:
             self.taken.room.forget(pod["metadata"]["uid"])
             self.taken.claims.given_up.add(pod["metadata"]["uid"])
-        await children.together(children.delete(self.ctx, resources.PODS, pod) for pod in doomed)
+        # What has a node goes first: with the others gone before it, it would look like what is left of a whole gang.
+        for bound in (True, False):
+            part = [pod for pod in doomed if bool(pod["spec"].get("nodeName")) == bound]
+            await children.together(children.delete(self.ctx, resources.PODS, pod) for pod in part)
         return None
 
     def _parted(self, key: str, found: view.Found) -> list[raw.Object]:
@@ -143,7 +146,8 @@ class Releases:
 
     def _was_whole(self, key: str, found: view.Found) -> bool:
         live = self.ctx.stores.gangs.get(found.w.namespace, found.gang.name) or {}
-        return key in self._whole or gangstatus.was_whole(live.get("status") or {})
+        told = gangstatus.was_whole(live.get("status") or {})
+        return told or key in self._whole or view.left_of_whole(self.ctx, found)
 
     def avoided(self, key: str) -> list[str]:
         """Return the nodes that a gang keeps away from at the moment, sorted."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from grovekeeper.api import names, raw
 from grovekeeper.expand import gangs, model, naming, plan
-from grovekeeper.reconciler import asks, gangstatus, keys, ownership
+from grovekeeper.reconciler import asks, decisions, gangstatus, keys, ownership
 from grovekeeper.reconciler.context import Context
 
 Pods = dict[str, list[raw.Object]]
@@ -161,3 +161,19 @@ class View:
                 if node and plan.alive(pod):
                     found.add(node)
         return tuple(sorted(found))
+
+
+def left_of_whole(ctx: Context, found: Found) -> bool:
+    """Return whether the pods of a gang whose PodGang tells nothing yet are what is left of a whole one."""
+    w, gang = found.w, found.gang
+    live = ctx.stores.gangs.get(w.namespace, gang.name)
+    if "conditions" in ((live or {}).get("status") or {}):
+        return False
+    decided = decisions.placement(live) if w.scheduler == names.SCHEDULER_STOCK else None
+    everybody = [pod for pods in found.pods.values() for pod in pods]
+    made = ((member, ctx.stores.cliques.get(w.namespace, member.fqn)) for member in gang.members)
+    return any(
+        decisions.was_met(clique, member.minimum, found.pods.get(member.fqn, ()), everybody, decided)
+        for member, clique in made
+        if clique is not None
+    )

@@ -33,6 +33,14 @@ def scheduled(pod: raw.Object) -> bool:
     return bool(pod["spec"].get("nodeName")) or _is_true(pod, "PodScheduled")
 
 
+def scheduled_at(pod: raw.Object) -> str | None:
+    """Return when the pod got its node (RFC 3339, whole seconds), or became ready where that is not told."""
+    listed = (pod.get("status") or {}).get("conditions")
+    told = (conditions.find(listed, type_) for type_ in ("PodScheduled", "Ready"))
+    true = (entry for entry in told if entry is not None and entry["status"] == "True")
+    return next((entry["lastTransitionTime"] for entry in true if entry.get("lastTransitionTime")), None)
+
+
 def gated(pod: raw.Object) -> bool:
     """Return whether our gate is still on the pod."""
     return any(gate["name"] == names.GATE for gate in pod["spec"].get("schedulingGates") or ())

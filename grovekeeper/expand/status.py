@@ -129,6 +129,8 @@ class GroupReplica:
     available: bool
     updated: bool
     breached: bool
+    met: bool = False
+    """Every PodClique of it has met its minimum once."""
 
 
 def well(clique_obj: raw.Object) -> bool:
@@ -145,7 +147,8 @@ def group_replica(w: model.Workload, expected: int, members: Sequence[raw.Object
     available = scheduled and all(_available(entry) for entry in living)
     updated = available and all(_converged(w, entry) for entry in living)
     breached = not complete or not all(well(entry) for entry in living)
-    return GroupReplica(complete, scheduled, available, updated, breached)
+    met = complete and all(conditions.is_true(entry, MET) for entry in living)
+    return GroupReplica(complete, scheduled, available, updated, breached, met)
 
 
 def group(w: model.Workload, obj: raw.Object, replicas: Mapping[int, GroupReplica], now: str) -> raw.Object:
@@ -156,7 +159,9 @@ def group(w: model.Workload, obj: raw.Object, replicas: Mapping[int, GroupReplic
     mine = [state for index, state in replicas.items() if index < wanted]
     healthy = sum(1 for state in mine if not state.breached)
     enough = healthy >= minimum or wanted == 0
-    since = now if enough else _since(obj, BREACHED, old.get("replicas", 0) == 0, now)
+    # Its minimum is placed at once: replicas that have met theirs have done so together.
+    met = enough or sum(1 for state in mine if state.met) >= minimum
+    since = now if met else _since(obj, BREACHED, old.get("replicas", 0) == 0, now)
     updated = sum(1 for state in mine if state.updated)
     result: raw.Object = {
         **old,
@@ -185,7 +190,7 @@ def group(w: model.Workload, obj: raw.Object, replicas: Mapping[int, GroupReplic
                     f"{healthy} replicas are healthy, the minimum is {minimum}",
                     since,
                 ),
-                *([_met(now)] if enough and wanted else ()),
+                *([_met(now)] if met and wanted else ()),
             ],
             drop=[] if wanted else [MET],
         ),

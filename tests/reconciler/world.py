@@ -344,7 +344,7 @@ class World:
                 self.api._put(
                     "nodes", {"metadata": {"name": node, "uid": node}, "status": {"conditions": [ready_condition]}}
                 )
-        conditions = [{"type": "Ready", "status": str(ready)}]
+        conditions = [{"type": "Ready", "status": str(ready), "lastTransitionTime": self.clock.stamp()}]
         body = {"spec": spec}
         name = pod["metadata"]["name"]
         await self.edit(resources.PODS, name, body)
