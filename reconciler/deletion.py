@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from grovekeeper.api import names, raw
 from grovekeeper.kube import errors, resources
 from grovekeeper.reconciler import children, claims, domains, keys, ownership
-from grovekeeper.reconciler.context import SET_RESOURCES, Context
+from grovekeeper.reconciler.context import Context
 
 _OF_SETS = (
     resources.HPAS,
@@ -29,7 +29,7 @@ async def of_set(ctx: Context, key: keys.Key, living: raw.Object | None) -> None
     mark = f"{key.namespace}/{key.name}"
     left = [(resource, child) for resource in _OF_SETS for child in ctx.stores.of(resource).by_index("set", mark)]
     left += _unused_claims(ctx, "set", mark)
-    await _sweep(ctx, SET_RESOURCES[key.owner_kind], key, left, living)
+    await _sweep(ctx, resources.SETS[key.owner_kind], key, left, living)
     await _release_domains(ctx, key, living)
 
 
@@ -81,7 +81,7 @@ async def _release_domains(ctx: Context, key: keys.Key, living: raw.Object | Non
     cached = living["metadata"]["uid"] if living is not None else None
     if not any(domains.is_orphan(domain, key.owner_kind, cached) for domain in found):
         return
-    uid = await _living_uid(ctx, SET_RESOURCES[key.owner_kind], key)
+    uid = await _living_uid(ctx, resources.SETS[key.owner_kind], key)
     orphans = [domain for domain in found if domains.is_orphan(domain, key.owner_kind, uid)]
     await children.together(domains.let_go(ctx, domain) for domain in orphans)
 

@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 
 from grovekeeper.api import names, raw
-from grovekeeper.reconciler import keys, ownership
-from grovekeeper.reconciler.context import Stores
+from grovekeeper.reconciler import caches, keys, ownership
 
 Keyed = Iterable[tuple[str, float]]
 """Keys with the delay, in seconds, after which they are due."""
@@ -59,7 +58,7 @@ def of_gone_pod(pod: raw.Object) -> list[tuple[str, float]]:
     return found + _devices_of_sets(metadata, kinds)
 
 
-def waiting_for(stores: Stores, template: raw.Object) -> list[str]:
+def waiting_for(stores: caches.Stores, template: raw.Object) -> list[str]:
     """Return the keys of everything that may wait for this ResourceClaimTemplate, which is there now."""
     mark = f"{template['metadata']['namespace']}/{template['metadata']['name']}"
     result = []

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from grovekeeper.api import names, raw
 from grovekeeper.expand import gangs, parse
-from grovekeeper.kube import informer, resources
+from grovekeeper.kube import informer, resources, store
 from grovekeeper.placement import shape
 from grovekeeper.reconciler import budgets, context, deviceevents, handed, keys, mapping
 from grovekeeper.runtime import metrics, queue
@@ -71,7 +71,7 @@ class Dispatcher:
     ) -> None:
         def handle(old: raw.Object | None, new: raw.Object | None) -> None:
             obj = new or old
-            version = informer.version_of(obj) if obj is not None else 0
+            version = store.version_of(obj) if obj is not None else 0
             for key, delay in mapper(old, new):
                 self._put(queue.Addition(key, delay, plural, version))
                 self._put_named(key, delay, plural)
@@ -85,7 +85,7 @@ class Dispatcher:
         """
         stores = self._ctx.stores
         parsed = keys.parse(key)
-        resource = _NAMED.get(parsed.kind) or context.SET_RESOURCES.get(parsed.owner_kind)
+        resource = _NAMED.get(parsed.kind) or resources.SETS.get(parsed.owner_kind)
         if resource is not None and resource.plural != plural:
             version = stores.of(resource).version_at(parsed.namespace, parsed.name)
             if version:
@@ -99,7 +99,7 @@ class Dispatcher:
             return
         name = obj["metadata"]["name"]
         # Of all: one may contradict another.
-        self._judge_levels(0.0, "clustertopologybindings", informer.version_of(obj))
+        self._judge_levels(0.0, "clustertopologybindings", store.version_of(obj))
         for found in [*self._ctx.stores.sets.all(), *self._ctx.stores.clique_sets.all()]:
             if gangs.topology_name(parse.workload(found)) == name:
                 metadata = found["metadata"]
@@ -109,7 +109,7 @@ class Dispatcher:
     def _on_labels(self, old: raw.Object | None, new: raw.Object | None) -> None:
         """Have the bindings looked at when the domains that nodes are in may have changed."""
         if old is None or new is None or old["metadata"].get("labels") != new["metadata"].get("labels"):
-            self._judge_levels(_LEVELS_DELAY, "nodes", informer.version_of(new or old or {}))
+            self._judge_levels(_LEVELS_DELAY, "nodes", store.version_of(new or old or {}))
 
     def _judge_levels(self, delay: float, plural: str, version: int) -> None:
         for binding in self._ctx.stores.topologies.all():
@@ -120,13 +120,13 @@ class Dispatcher:
     def _on_claim_template(self, old: raw.Object | None, new: raw.Object | None) -> None:
         if old is None and new is not None:
             for key in deviceevents.waiting_for(self._ctx.stores, new):
-                self._put(queue.Addition(key, 0.0, "resourceclaimtemplates", informer.version_of(new)))
+                self._put(queue.Addition(key, 0.0, "resourceclaimtemplates", store.version_of(new)))
 
     def _on_lost_node(self, old: raw.Object | None, new: raw.Object | None) -> None:
         """Have the cliques looked at that have pods on a node that is gone, no longer ready, or cordoned (or not)."""
         if old is None or (new is not None and shape.ready(old) == shape.ready(new) and _closed(old) == _closed(new)):
             return
-        version = informer.version_of(new) if new is not None else 0
+        version = store.version_of(new) if new is not None else 0
         for pod in self._ctx.stores.pods.by_index("node", old["metadata"]["name"]):
             clique = (pod["metadata"].get("labels") or {}).get(names.LABEL_PODCLIQUE)
             if clique is not None:
@@ -141,7 +141,7 @@ class Dispatcher:
             metadata = clique["metadata"]
             if metadata["namespace"] == obj["metadata"]["namespace"]:
                 key = keys.clique(metadata["namespace"], metadata["name"])
-                self._put(queue.Addition(key, 0.0, "poddisruptionbudgets", informer.version_of(obj)))
+                self._put(queue.Addition(key, 0.0, "poddisruptionbudgets", store.version_of(obj)))
 
     def _put(self, addition: queue.Addition) -> None:
         mark = addition.key, addition.plural

@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 
 from grovekeeper.kube import credentials, events, informer, lease
 from grovekeeper.kube.http import HttpClient
-from grovekeeper.reconciler import context, kinds, worker
+from grovekeeper.reconciler import caches, context, kinds, worker
 from grovekeeper.runtime import queue
 from grovekeeper.runtime import settings as configuration
 from grovekeeper.runtime.clock import Clock
@@ -32,20 +32,20 @@ class Equipment:
                 client,
                 resource,
                 labels=labels,
-                indexes=context.INDEXES.get(plural),
-                optional=plural in context.OPTIONAL,
+                indexes=caches.INDEXES.get(plural),
+                optional=plural in caches.OPTIONAL,
             )
-            for plural, (resource, labels) in context.WATCHED.items()
+            for plural, (resource, labels) in caches.WATCHED.items()
         }
         self.foreign = {
             mark: informer.Informer(client, resource)
             for mark, resource in kinds.watched(settings.schedulers.profiles).items()
         }
         self.group = informer.Informers(self.informers.values(), self.foreign.values())
-        plurals = [*context.WATCHED, *self.foreign]
+        plurals = [*caches.WATCHED, *self.foreign]
         self.context = context.Context(
             client=client,
-            stores=context.Stores(**{context.FIELDS[p]: each.store for p, each in self.informers.items()}),
+            stores=caches.Stores(**{caches.FIELDS[p]: each.store for p, each in self.informers.items()}),
             work=queue.Queue(self.redis, worker.RECONCILE, plurals),
             placement=queue.Queue(self.redis, worker.PLACE, plurals),
             clock=Clock(settings.clock_offset_file),

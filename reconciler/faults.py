@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 
 from grovekeeper.api import conditions, raw
 from grovekeeper.expand import model, status
-from grovekeeper.kube import errors
+from grovekeeper.kube import errors, resources
 from grovekeeper.reconciler import children, keys
-from grovekeeper.reconciler.context import SET_RESOURCES, Context, Result
+from grovekeeper.reconciler.context import Context, Result
 
 REPLICA_FAILURE = "ReplicaFailure"
 """Condition of a PodClique whose pods the API server refuses (a quota, admission), as on a ReplicaSet."""
@@ -99,7 +99,7 @@ async def _write(ctx: Context, obj: raw.Object, entries: list[raw.Object]) -> No
     metadata = obj["metadata"]
     # With the resourceVersion: replicas of one set may note something at the same time.
     body = {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "status": {"lastErrors": entries or None}}
-    resource = SET_RESOURCES[obj["kind"]]
+    resource = resources.SETS[obj["kind"]]
     try:
         stored = await ctx.client.patch(
             resource, metadata["name"], metadata["namespace"], body, type="merge", subresource="status"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from grovekeeper.api import names, raw
-from grovekeeper.kube import informer, resources
+from grovekeeper.kube import resources, store
 from grovekeeper.kube.resources import Resource
 
 GROUPS = {
@@ -24,7 +24,7 @@ _WATCHED: Mapping[str, tuple[Resource, ...]] = {
 class Cache(Protocol):
     """What is known of a kind; kube.informer.Informer is one."""
 
-    store: informer.Store
+    store: store.Store
     served: bool
 
 

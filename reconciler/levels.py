@@ -2,12 +2,12 @@
 
 from grovekeeper.api import conditions, raw
 from grovekeeper.expand import gangs, model
-from grovekeeper.kube import informer
+from grovekeeper.kube import store
 
 TYPE = "TopologyLevelsUnavailable"
 
 
-def condition(bindings: informer.Store, w: model.Workload, now: str) -> raw.Object:
+def condition(bindings: store.Store, w: model.Workload, now: str) -> raw.Object:
     """Return the condition, with Grove's reasons; Unknown where nothing can be said without a binding."""
     packs = [pack for pack in (w.pack, *(g.pack for g in w.groups), *(c.pack for c in w.cliques)) if pack]
     if not packs:

@@ -2,9 +2,9 @@
 
 from grovekeeper.api import names, raw
 from grovekeeper.kube import errors, resources
-from grovekeeper.reconciler.context import SET_RESOURCES, Context
+from grovekeeper.reconciler.context import Context
 
-_RESOURCES = {**SET_RESOURCES, names.SCALINGGROUP: resources.SCALINGGROUPS, names.PODCLIQUE: resources.PODCLIQUES}
+_RESOURCES = {**resources.SETS, names.SCALINGGROUP: resources.SCALINGGROUPS, names.PODCLIQUE: resources.PODCLIQUES}
 
 
 def controller(obj: raw.Object) -> raw.Object | None:
@@ -33,7 +33,7 @@ def owner(ctx: Context, obj: raw.Object) -> raw.Object | None:
 def set_of(ctx: Context, obj: raw.Object) -> raw.Object | None:
     """Return the living set at the top of a child's chain of owners; None where any link is gone or going."""
     found = owner(ctx, obj)
-    while found is not None and found["kind"] not in SET_RESOURCES:
+    while found is not None and found["kind"] not in resources.SETS:
         found = owner(ctx, found)
     return found
 

@@ -20,7 +20,7 @@ from grovekeeper.reconciler import (
     termination,
     updates,
 )
-from grovekeeper.reconciler.context import SET_RESOURCES, Context, Result
+from grovekeeper.reconciler.context import Context, Result
 
 _TOKEN_SECONDS = 600.0
 _MOST_TOKENS = 5000
@@ -149,7 +149,7 @@ async def reconcile_status(ctx: Context, key: keys.Key) -> Result:
     left = await updates.step(ctx, w, fresh)
     begun = w.dialect.progress_field in fresh and w.dialect.progress_field not in (obj.get("status") or {})
     settled = bool(stuck) or begun or (done and totals.updated >= w.replicas)
-    wait = await statuses.write(ctx, SET_RESOURCES[key.owner_kind], obj, fresh, settled=settled, by_age=True)
+    wait = await statuses.write(ctx, resources.SETS[key.owner_kind], obj, fresh, settled=settled, by_age=True)
     pauses = [pause for pause in (wait, left, await termination.reconcile(ctx, w)) if pause is not None]
     return Result(min(pauses, default=None))
 

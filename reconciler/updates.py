@@ -23,7 +23,7 @@ from grovekeeper.reconciler import (
     rolling,
     succession,
 )
-from grovekeeper.reconciler.context import SET_RESOURCES, Context
+from grovekeeper.reconciler.context import Context
 from grovekeeper.reconciler.rolling import Replica
 
 _AGAIN_SECONDS = 5.0
@@ -169,7 +169,7 @@ async def _note(ctx: Context, w: model.Workload, found: raw.Object | None) -> No
         "metadata": {"resourceVersion": metadata["resourceVersion"]},
         "status": {w.dialect.progress_field: {**found, **gone}, "currentGenerationHash": w.generation_hash},
     }
-    resource = SET_RESOURCES[w.dialect.kind]
+    resource = resources.SETS[w.dialect.kind]
     stored = await ctx.client.patch(
         resource, metadata["name"], metadata["namespace"], body, type="merge", subresource="status"
     )

@@ -12,8 +12,8 @@ from redis import RedisError
 from redis.asyncio import Redis
 
 from grovekeeper.kube import errors
-from grovekeeper.reconciler import bindings, cliques, devices, groups, keys, replicas, sets
-from grovekeeper.reconciler.context import WATCHED, Context, Permanent, Reconcile, Result
+from grovekeeper.reconciler import bindings, caches, cliques, devices, groups, keys, replicas, sets
+from grovekeeper.reconciler.context import Context, Permanent, Reconcile, Result
 from grovekeeper.reconciler.dispatcher import awake_key
 from grovekeeper.runtime import metrics, queue
 
@@ -213,7 +213,7 @@ class Drain:
         """Wait until the caches have seen what made the key dirty."""
         for plural, version in item.floors.items():
             theirs = self._ctx.foreign.by_mark.get(plural)
-            store = theirs.store if theirs is not None else self._ctx.stores.of(WATCHED[plural][0])
+            store = theirs.store if theirs is not None else self._ctx.stores.of(caches.WATCHED[plural][0])
             if not await store.reached(version, _FLOOR_SECONDS):
                 _LOG.info("cache of %s is behind", plural, extra={"key": item.key})
                 return False

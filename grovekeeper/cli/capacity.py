@@ -137,7 +137,7 @@ async def with_sets(kubeconfig: Path | None) -> tuple[Capacity, list[raw.Object]
     """Read a cluster and its sets. Raises errors.KubeError."""
     room = await from_cluster(kubeconfig)
     async with cluster.connected(kubeconfig) as client:
-        found = [item for kind in cluster.SETS for item in (await client.list(kind)).items]
+        found = [item for kind in resources.SETS.values() for item in (await client.list(kind)).items]
     return room, found
 
 

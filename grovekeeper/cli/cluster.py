@@ -9,8 +9,6 @@ from grovekeeper.api.validate import syntax
 from grovekeeper.kube import credentials, errors, resources
 from grovekeeper.kube.http import HttpClient
 
-SETS = (resources.PODGANGSETS, resources.PODCLIQUESETS)
-
 
 @asynccontextmanager
 async def connected(kubeconfig: Path | None) -> AsyncGenerator[HttpClient]:
@@ -29,13 +27,13 @@ async def find_set(client: HttpClient, name: str, namespace: str) -> raw.Object:
         wrong = f"name {name}" if not syntax.is_subdomain(name) else f"namespace {namespace}"
         raise errors.NotFound(f"there is no {wrong}: it must be a-z, 0-9 and '-': give the set's name alone, and -n")
     unknown: list[errors.NotServed] = []
-    for resource in SETS:
+    for resource in resources.SETS.values():
         try:
             return await client.get(resource, name, namespace)
         except errors.NotServed as error:
             unknown.append(error)
         except errors.NotFound:
             continue
-    if len(unknown) == len(SETS):
+    if len(unknown) == len(resources.SETS):
         raise unknown[0]
     raise errors.NotFound(f"no PodGangSet or PodCliqueSet {name} in namespace {namespace}: check the name and -n")

@@ -16,7 +16,6 @@ from grovekeeper.expand import history, parse
 from grovekeeper.kube import errors, resources
 from grovekeeper.kube.http import HttpClient
 from grovekeeper.reconciler import revisions
-from grovekeeper.reconciler.context import SET_RESOURCES
 
 _TOOLS = {
     "argocd.argoproj.io/": "Argo CD",
@@ -113,7 +112,7 @@ async def _roll_back(
             patch.replace("/metadata/resourceVersion", history.found["metadata"]["resourceVersion"]),
             patch.replace("/spec/template", target["data"]),
         ]
-        resource = SET_RESOURCES[history.found["kind"]]
+        resource = resources.SETS[history.found["kind"]]
         await client.patch(resource, name, namespace, operations, type="json")
         return [f"{title} is back; changed", *lines]
 

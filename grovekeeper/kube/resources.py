@@ -65,6 +65,8 @@ VALIDATING_WEBHOOKS = Resource(
 )
 PODGANGSETS = Resource(names.GROUP, names.VERSION, "podgangsets", names.PODGANGSET)
 PODCLIQUESETS = Resource(names.GROUP, names.VERSION, "podcliquesets", names.PODCLIQUESET)
+SETS = {names.PODGANGSET: PODGANGSETS, names.PODCLIQUESET: PODCLIQUESETS}
+"""The top kind in its two spellings, by kind."""
 PODCLIQUES = Resource(names.GROUP, names.VERSION, "podcliques", names.PODCLIQUE)
 SCALINGGROUPS = Resource(names.GROUP, names.VERSION, "podcliquescalinggroups", names.SCALINGGROUP)
 PODGANGS = Resource(names.SCHEDULER_GROUP, names.VERSION, "podgangs", names.PODGANG)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from grovekeeper.api import names, raw
-from grovekeeper.kube import errors, informer, resources
+from grovekeeper.kube import errors, informer, resources, store
 from grovekeeper.kube.http import HttpClient
 
 CONFIG_MAPS = resources.Resource("", "v1", "configmaps", "ConfigMap")
@@ -242,7 +242,7 @@ async def test_an_informer_follows_and_hears_of_each_change_once(client: HttpCli
             made = await client.create(
                 CONFIG_MAPS, config_map(namespace, "late", metadata={"labels": {"mine": namespace}})
             )
-            assert await follower.store.reached(informer.version_of(made), 5)
+            assert await follower.store.reached(store.version_of(made), 5)
             await client.delete(CONFIG_MAPS, "before", namespace)
             while follower.store.get(namespace, "before") is not None:
                 await asyncio.sleep(0.01)

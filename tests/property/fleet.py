@@ -11,7 +11,7 @@ from grovekeeper.api import names, raw
 from grovekeeper.expand import plan
 from grovekeeper.kube import resources
 from grovekeeper.placement import shape
-from grovekeeper.reconciler import context, pins, worker
+from grovekeeper.reconciler import caches, pins, worker
 from tests.property import claims, plane, processes
 from tests.reconciler import world
 
@@ -231,7 +231,7 @@ class Fleet:
         if short and gang_name not in self.was_whole:
             self.broken.append(f"{name} is released and its gang is not complete: {short}")
 
-    def _short(self, stores: context.Stores, gang_name: str, decided: dict[str, str]) -> list[str]:
+    def _short(self, stores: caches.Stores, gang_name: str, decided: dict[str, str]) -> list[str]:
         """Cliques of a gang of which fewer pods than the minimum have a place, as a process sees them.
 
         A decided pod that goes while the others are being released still counts: no write spans two pods.

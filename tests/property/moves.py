@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from grovekeeper.api import names, raw
 from grovekeeper.expand import plan
 from grovekeeper.kube import errors, resources
-from grovekeeper.reconciler import context
+from grovekeeper.reconciler import caches
 from tests.property import claims, fleet
 from tests.reconciler import world
 
@@ -93,7 +93,7 @@ class Sequence:
     async def apply(self) -> None:
         """What a GitOps tool does."""
         server = self.fleet.server
-        resource = context.SET_RESOURCES[self.git["kind"]]
+        resource = resources.SETS[self.git["kind"]]
         live = server.of(resource.plural).get(("ns", "demo"))
         if live is None:
             await server.create(resource, copy.deepcopy(self.git))
@@ -159,7 +159,7 @@ class Sequence:
     async def _delete(self, plural: str, number: int) -> None:
         live = self._pick(plural, number)
         if live is not None:
-            await self.fleet.server.delete(context.WATCHED[plural][0], live["metadata"]["name"], "ns")
+            await self.fleet.server.delete(caches.WATCHED[plural][0], live["metadata"]["name"], "ns")
 
     async def _fail_pod(self, number: int) -> None:
         bound = [p for p in self.fleet.server.live() if p["spec"].get("nodeName")]
@@ -174,7 +174,7 @@ class Sequence:
 
     async def _rival(self, what: str) -> None:
         """A set of the same shape whose pods have a higher priority, and which takes what it needs from the first."""
-        resource = context.SET_RESOURCES[self.rival["kind"]]
+        resource = resources.SETS[self.rival["kind"]]
         there = ("ns", "rival") in self.fleet.server.of(resource.plural)
         if what == "comes" and not there:
             await self.fleet.server.create(resource, copy.deepcopy(self.rival))
@@ -235,7 +235,7 @@ class Sequence:
                 feed.held = False
 
     async def _delete_set(self) -> None:
-        resource = context.SET_RESOURCES[self.git["kind"]]
+        resource = resources.SETS[self.git["kind"]]
         await self.fleet.server.delete(resource, "demo", "ns")
         await self.fleet.settle(1)
         await self.apply()

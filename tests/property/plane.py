@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from grovekeeper.api import raw
 from grovekeeper.expand import plan
-from grovekeeper.kube import errors, informer, resources
+from grovekeeper.kube import errors, resources, store
 from grovekeeper.placement import shape
 from grovekeeper.reconciler import pins
 from tests.reconciler import placing, world
@@ -39,7 +39,7 @@ class Log(list[tuple[str, raw.Object | None, raw.Object | None]]):
 
     def append(self, change: tuple[str, raw.Object | None, raw.Object | None]) -> None:
         plural, old, new = change
-        self.of[plural].append(Event(informer.version_of(new or old or {}), old, new))
+        self.of[plural].append(Event(store.version_of(new or old or {}), old, new))
         self.length += 1
 
 

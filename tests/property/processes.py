@@ -11,15 +11,15 @@ from typing import Any
 from redis import RedisError
 
 from grovekeeper.api import raw
-from grovekeeper.kube import errors, informer, resources
-from grovekeeper.reconciler import context, dispatcher, gang, keys, worker
+from grovekeeper.kube import errors, informer, resources, store
+from grovekeeper.reconciler import caches, context, dispatcher, gang, keys, worker
 from grovekeeper.runtime import queue, settings
 from tests.property import plane
 from tests.reconciler import world
 
 LEASE = timedelta(seconds=20)
 BEHIND = timedelta(seconds=0.2)
-MANAGED_ONLY = {plural for plural, (_, labels) in context.WATCHED.items() if labels}
+MANAGED_ONLY = {plural for plural, (_, labels) in caches.WATCHED.items() if labels}
 
 
 class Died(BaseException):
@@ -30,8 +30,8 @@ class Feed:
     """The watch of one kind in one process: it may be held up, and then catches up."""
 
     def __init__(self, plural: str, log: list[plane.Event]) -> None:
-        self.resource = context.WATCHED[plural][0]
-        self.store = informer.Store(context.INDEXES.get(plural))
+        self.resource = caches.WATCHED[plural][0]
+        self.store = store.Store(caches.INDEXES.get(plural))
         self.held = False
         self._log = log
         self._position = 0
@@ -236,10 +236,10 @@ class Process:
         self.chance = chance
         self.observer = observer
         self.batch = chance.choice((1, 2, 64))
-        self.feeds = {plural: Feed(plural, server.log.of[plural]) for plural in context.WATCHED}
+        self.feeds = {plural: Feed(plural, server.log.of[plural]) for plural in caches.WATCHED}
         self.ctx = context.Context(
             client=Line(server, self),  # type: ignore[arg-type]
-            stores=context.Stores(**{context.FIELDS[plural]: feed.store for plural, feed in self.feeds.items()}),
+            stores=caches.Stores(**{caches.FIELDS[plural]: feed.store for plural, feed in self.feeds.items()}),
             work=Desk(queues[worker.RECONCILE], self),  # type: ignore[arg-type]
             placement=Desk(queues[worker.PLACE], self),  # type: ignore[arg-type]
             clock=server._time,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from grovekeeper.api import names, raw
 from grovekeeper.expand import plan
-from grovekeeper.reconciler import context
+from grovekeeper.kube import resources
 from tests.reconciler import world
 
 
@@ -20,7 +20,7 @@ async def up(obj: raw.Object | None = None) -> world.World:
 
 
 def the_set(here: world.World, kind: str = names.PODCLIQUESET) -> raw.Object:
-    return here.get(context.SET_RESOURCES[kind], "demo")
+    return here.get(resources.SETS[kind], "demo")
 
 
 def changed(obj: raw.Object, *cliques: str) -> raw.Object:

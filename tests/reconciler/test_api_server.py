@@ -7,8 +7,8 @@ import pytest
 
 from grovekeeper.api import names, raw
 from grovekeeper.embedded.cluster import EmbeddedCluster
-from grovekeeper.kube import credentials, errors, http, informer, resources
-from grovekeeper.reconciler import children, context, keys, worker
+from grovekeeper.kube import credentials, errors, http, informer, resources, store
+from grovekeeper.reconciler import caches, children, keys, worker
 from tests import crds
 from tests.reconciler import world
 
@@ -35,16 +35,14 @@ class Worker:
         self.group = f"group:{namespace}/demo-0-pool"
         self.clique = f"clique:{namespace}/{FRONT}"
         self.informers = informer.Informers(
-            informer.Informer(
-                client, resource, indexes=context.INDEXES.get(plural), optional=plural in context.OPTIONAL
-            )
-            for plural, (resource, _labels) in context.WATCHED.items()
+            informer.Informer(client, resource, indexes=caches.INDEXES.get(plural), optional=plural in caches.OPTIONAL)
+            for plural, (resource, _labels) in caches.WATCHED.items()
         )
         self.ctx = world.World().ctx
         self.ctx.client = client
         self.ctx.clock = world.clock.Clock()
-        stores = {context.FIELDS[each.resource.plural]: each.store for each in self.informers.all}
-        self.ctx.stores = context.Stores(**stores)
+        stores = {caches.FIELDS[each.resource.plural]: each.store for each in self.informers.all}
+        self.ctx.stores = caches.Stores(**stores)
 
     def podset(self) -> raw.Object:
         obj = world.podset()
@@ -56,7 +54,7 @@ class Worker:
             await worker.RECONCILERS[keys.parse(key).kind](self.ctx, keys.parse(key))
 
     async def seen(self, resource: resources.Resource, obj: raw.Object) -> None:
-        version = informer.version_of(obj)
+        version = store.version_of(obj)
         assert await self.ctx.stores.of(resource).reached(version, 10)
 
     async def apply(self, obj: raw.Object) -> raw.Object:
@@ -98,7 +96,7 @@ async def test_what_was_created_does_not_differ_when_it_is_read_again(here: Work
     await here.apply(obj)
     await here.run(here.set, here.replica, here.group)
     versions = {}
-    for plural, (resource, _labels) in context.WATCHED.items():
+    for plural, (resource, _labels) in caches.WATCHED.items():
         served = here.ctx.stores.of(resource).served
         if resource.namespaced and served and plural not in ("pods", "podcliquesets"):
             for obj in (await here.client.list(resource, here.namespace)).items:
@@ -106,7 +104,7 @@ async def test_what_was_created_does_not_differ_when_it_is_read_again(here: Work
     assert len(versions) >= 4 + 1 + 5 + 1 + 1
     await here.run(here.set, here.replica, here.group)
     for (plural, name), version in versions.items():
-        live = await here.client.get(context.WATCHED[plural][0], name, here.namespace)
+        live = await here.client.get(caches.WATCHED[plural][0], name, here.namespace)
         assert live["metadata"]["resourceVersion"] == version, (plural, name)
 
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from grovekeeper.api import raw
-from grovekeeper.kube import errors, informer, resources
-from grovekeeper.reconciler import context
+from grovekeeper.kube import errors, resources, store
+from grovekeeper.reconciler import caches
 from tests.reconciler import world
 
 
-class Counted(informer.Store):
+class Counted(store.Store):
     """A cache that counts the objects that readers are given."""
 
     read = 0
@@ -35,8 +35,8 @@ class Counted(informer.Store):
 
 async def at_rest(replicas: int) -> world.World:
     here = world.World()
-    for plural, field in context.FIELDS.items():
-        setattr(here.ctx.stores, field, Counted(context.INDEXES.get(plural)))
+    for plural, field in caches.FIELDS.items():
+        setattr(here.ctx.stores, field, Counted(caches.INDEXES.get(plural)))
     await here.apply(world.podset(replicas=replicas))
     await here.settle()
     await here.start()
@@ -45,14 +45,14 @@ async def at_rest(replicas: int) -> world.World:
 
 
 def stores(here: world.World) -> dict[str, Counted]:
-    return {plural: getattr(here.ctx.stores, field) for plural, field in context.FIELDS.items()}
+    return {plural: getattr(here.ctx.stores, field) for plural, field in caches.FIELDS.items()}
 
 
 def start_counting(here: world.World) -> None:
     here.api.calls.clear()
     here.runs.clear()
-    for store in stores(here).values():
-        store.read = 0
+    for each in stores(here).values():
+        each.read = 0
 
 
 async def one_pod_changes(replicas: int) -> tuple[Counter[str], Counter[str], int]:

@@ -7,7 +7,7 @@ import pytest
 
 from grovekeeper.api import names, raw
 from grovekeeper.expand import plan
-from grovekeeper.kube import errors, informer, resources
+from grovekeeper.kube import errors, resources, store
 from grovekeeper.reconciler import backends, bindings, handed, keys, kinds, pins
 from grovekeeper.runtime import settings
 from tests.reconciler import rollout, world
@@ -19,7 +19,7 @@ RESOURCE_OF = {"scheduling.run.ai/v2alpha2": resources.KAI_PODGROUPS}
 
 @dataclass
 class Cache:
-    store: informer.Store
+    store: store.Store
     served: bool = True
 
 
@@ -30,7 +30,7 @@ class Handing(Placing):
         super().__init__()
         self.ctx.settings.schedulers = settings.Schedulers(profiles=list(scheduler or (KAI, VOLCANO, UPSTREAM)))
         watched = kinds.watched(self.ctx.settings.schedulers.profiles)
-        self.caches = {mark: Cache(informer.Store(), served) for mark in watched}
+        self.caches = {mark: Cache(store.Store(), served) for mark in watched}
         self.ctx.foreign = kinds.Caches(dict(self.caches))
 
     def see(self) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from grovekeeper.api import conditions, names, raw
 from grovekeeper.kube import errors, informer, resources
-from grovekeeper.reconciler import bindings, context, dispatcher, keys
+from grovekeeper.reconciler import bindings, caches, dispatcher, keys
 from grovekeeper.runtime import settings
 from tests.reconciler.placing import Placing
 from tests.reconciler.test_handover import Handing
@@ -76,9 +76,9 @@ async def test_bindings_are_looked_at_when_labels_of_nodes_or_another_binding_ch
     here = Placing(1)
     bound(here, "rack")
     here.see()
-    handlers: dict[str, list[informer.Handler]] = {plural: [] for plural in context.WATCHED}
+    handlers: dict[str, list[informer.Handler]] = {plural: [] for plural in caches.WATCHED}
     feeds: list[Any] = [
-        SimpleNamespace(resource=context.WATCHED[plural][0], add_handler=found.append)
+        SimpleNamespace(resource=caches.WATCHED[plural][0], add_handler=found.append)
         for plural, found in handlers.items()
     ]
     dispatch = dispatcher.Dispatcher(here.ctx, None, lambda name: None, feeds)  # type: ignore[arg-type]

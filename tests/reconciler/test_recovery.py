@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from grovekeeper.kube import informer, resources
-from grovekeeper.reconciler import context, gang
+from grovekeeper.kube import resources, store
+from grovekeeper.reconciler import caches, gang
 from tests.reconciler.placing import Placing, pair
 from tests.reconciler.test_gang import decided
 
@@ -15,7 +15,7 @@ class Died(BaseException):
     """The owner's process was killed."""
 
 
-def successor(here: Placing, stores: context.Stores) -> gang.Owner:
+def successor(here: Placing, stores: caches.Stores) -> gang.Owner:
     """An owner in a process with these caches."""
     owner = gang.Owner(replace(here.ctx, stores=stores))
     for node in stores.nodes.all():
@@ -25,19 +25,19 @@ def successor(here: Placing, stores: context.Stores) -> gang.Owner:
     return owner
 
 
-def caches(here: Placing) -> context.Stores:
+def as_seen(here: Placing) -> caches.Stores:
     """What the watches have shown up to now, in stores that see nothing any more."""
     made = {}
-    for plural, field in context.FIELDS.items():
-        made[field] = informer.Store(context.INDEXES.get(plural))
+    for plural, field in caches.FIELDS.items():
+        made[field] = store.Store(caches.INDEXES.get(plural))
         made[field].replace(copy.deepcopy(getattr(here.ctx.stores, field).all()), 0)
-    return context.Stores(**made)
+    return caches.Stores(**made)
 
 
-async def cut_off(here: Placing, releases: int) -> context.Stores:
+async def cut_off(here: Placing, releases: int) -> caches.Stores:
     """Have the owner place demo-0 and die after so many releases; return caches from before it began."""
     await here.settle()
-    before = caches(here)
+    before = as_seen(here)
     here.api.node("n0")
     here.api.node("n1")
     here.see()

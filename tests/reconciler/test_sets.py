@@ -2,7 +2,7 @@ import pytest
 
 from grovekeeper.api import names, raw
 from grovekeeper.kube import errors, resources
-from grovekeeper.reconciler import context
+from grovekeeper.reconciler import caches
 from tests.reconciler import world
 
 KINDS = [names.PODGANGSET, names.PODCLIQUESET]
@@ -19,7 +19,7 @@ async def running(obj: raw.Object | None = None, **options: object) -> world.Wor
 
 
 def the_set(here: world.World, kind: str = names.PODCLIQUESET) -> raw.Object:
-    return here.get(context.SET_RESOURCES[kind], "demo")
+    return here.get(resources.SETS[kind], "demo")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -168,7 +168,7 @@ async def test_children_left_behind_on_purpose_are_not_touched() -> None:
     here = await running()
     for plural in ("podcliques", "podcliquescalinggroups", "services"):
         for obj in list(here.api.of(plural).values()):
-            resource = context.WATCHED[plural][0]
+            resource = caches.WATCHED[plural][0]
             await here.edit(resource, obj["metadata"]["name"], {"metadata": {"ownerReferences": None}})
     await here.settle()
     await here.api.delete(resources.PODCLIQUESETS, "demo", "ns")
@@ -181,7 +181,7 @@ async def test_children_are_left_behind_even_where_the_cache_learns_of_it_last()
     here = await running()
     for plural in ("podcliques", "podcliquescalinggroups", "services"):
         for obj in list(here.api.of(plural).values()):
-            resource = context.WATCHED[plural][0]
+            resource = caches.WATCHED[plural][0]
             await here.edit(resource, obj["metadata"]["name"], {"metadata": {"ownerReferences": None}})
     await here.api.delete(resources.PODCLIQUESETS, "demo", "ns")
     here.ctx.stores.clique_sets.observe_deleted(here.ctx.stores.clique_sets.all()[0])

@@ -15,8 +15,8 @@ import orjson
 
 from grovekeeper.api import names, raw
 from grovekeeper.expand import injection, plan
-from grovekeeper.kube import client, errors, informer, resources
-from grovekeeper.reconciler import context, deviceevents, keys, mapping, worker
+from grovekeeper.kube import client, errors, resources, store
+from grovekeeper.reconciler import caches, context, deviceevents, keys, mapping, worker
 from grovekeeper.runtime import clock, queue, settings
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -236,10 +236,10 @@ class World:
         self.work = Work(self.clock)
         self.events = Events()
         self.runs: Counter[str] = Counter()
-        stores = {field: informer.Store(context.INDEXES.get(plural)) for plural, field in context.FIELDS.items()}
+        stores = {field: store.Store(caches.INDEXES.get(plural)) for plural, field in caches.FIELDS.items()}
         self.ctx = context.Context(
             client=self.api,  # type: ignore[arg-type]
-            stores=context.Stores(**stores),
+            stores=caches.Stores(**stores),
             work=self.work,  # type: ignore[arg-type]
             placement=SimpleNamespace(add=self._placement),  # type: ignore[arg-type]
             clock=self.clock,
@@ -254,9 +254,9 @@ class World:
         """Let the caches and the dispatcher see what has changed."""
         while self.api.changes:
             plural, old, new = self.api.changes.pop(0)
-            if plural not in context.WATCHED:
+            if plural not in caches.WATCHED:
                 continue
-            store = self.ctx.stores.of(context.WATCHED[plural][0])
+            store = self.ctx.stores.of(caches.WATCHED[plural][0])
             if new is None:
                 store.observe_deleted(copied(old or {}))
             else:
@@ -304,7 +304,7 @@ class World:
 
     async def apply(self, obj: raw.Object) -> raw.Object:
         """Create a set, or change the spec of the one that is there."""
-        resource = context.SET_RESOURCES[obj["kind"]]
+        resource = resources.SETS[obj["kind"]]
         metadata = obj["metadata"]
         if (metadata["namespace"], metadata["name"]) not in self.api.of(resource.plural):
             return await self.api.create(resource, obj)
