@@ -32,7 +32,15 @@ async def put_scale(registry: Registry, call: Call, body: raw.Object) -> web.Res
 
 
 async def patch_scale(registry: Registry, call: Call, body: raw.Json, content: str) -> web.Response:
-    """Set an object's replicas by a patch of its scale. Raises StatusError, DeniedError and PatchError."""
+    """Set an object's replicas by a patch of its scale; raises StatusError, DeniedError and PatchError.
+
+    kube-apiserver cannot apply the scale of a custom resource either, and answers with these words.
+    """
+    if content == "application/apply-patch+yaml":
+        text = (
+            f"failed to convert new object ({call.namespace}/{call.name}; autoscaling/v1, Kind=Scale) to proper version"
+        )
+        raise answers.StatusError(500, "InternalError", text)
     async with registry.lock(call):
         live = registry.live(call)
         return await _scaled(registry, call, live, patches.patched(_scale(call, live), body, content, {}))
