@@ -9,6 +9,7 @@ from pathlib import Path
 from grovekeeper.api import kubeyaml, openapi, raw, structural
 from grovekeeper.cli import cluster
 from grovekeeper.kube import errors, resources
+from grovekeeper.kube.http import HttpClient
 from grovekeeper.placement import levels, shape, snapshot
 from grovekeeper.reconciler import asks
 
@@ -123,22 +124,26 @@ def _odd(kind: str, obj: raw.Object) -> str:
 async def from_cluster(kubeconfig: Path | None) -> Capacity:
     """Read a cluster. Raises errors.KubeError."""
     async with cluster.connected(kubeconfig) as client:
-        nodes = (await client.list(resources.NODES)).items
-        pods = (await client.list(resources.PODS)).items
-        try:
-            listed = (await client.list(resources.TOPOLOGY_BINDINGS)).items
-        except errors.NotServed:
-            # What-if is asked before anything is installed, too: labels are found without bindings.
-            listed = []
-    return Capacity(nodes, pods, bindings(listed))
+        return await _listed(client)
 
 
 async def with_sets(kubeconfig: Path | None) -> tuple[Capacity, list[raw.Object]]:
     """Read a cluster and its sets. Raises errors.KubeError."""
-    room = await from_cluster(kubeconfig)
     async with cluster.connected(kubeconfig) as client:
+        room = await _listed(client)
         found = [item for kind in resources.SETS.values() for item in (await client.list(kind)).items]
     return room, found
+
+
+async def _listed(client: HttpClient) -> Capacity:
+    nodes = (await client.list(resources.NODES)).items
+    pods = (await client.list(resources.PODS)).items
+    try:
+        listed = (await client.list(resources.TOPOLOGY_BINDINGS)).items
+    except errors.NotServed:
+        # What-if is asked before anything is installed, too: labels are found without bindings.
+        listed = []
+    return Capacity(nodes, pods, bindings(listed))
 
 
 def bindings(objects: Iterable[raw.Object]) -> dict[str, dict[str, str]]:
