@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Mapping
 
 from grovekeeper.api import names, patch, raw
 from grovekeeper.expand import plan
@@ -59,6 +59,15 @@ async def ensure(ctx: Context, resource: Resource, desired: raw.Object) -> raw.O
         wanted = {**desired, "metadata": {**metadata, **held}}
         stored = await ctx.client.apply(resource, wanted, manager=names.FIELD_MANAGER)
     return observe(ctx, resource, stored)
+
+
+async def ensure_of(ctx: Context, owner: raw.Object, resource: Resource, desired: raw.Object) -> raw.Object:
+    """Bring a child of a set, group or clique in line as `ensure` does, unless its owner has changed since it was read.
+
+    Raises kube.errors.Conflict (try again) then: an update may have passed on newer children.
+    """
+    ownership.check_current(ctx, owner)
+    return await ensure(ctx, resource, desired)
 
 
 async def _marked(ctx: Context, resource: Resource, live: raw.Object, desired: raw.Object) -> raw.Object:
@@ -180,6 +189,13 @@ async def merge(
             return None
         raise
     return observe(ctx, resource, stored)
+
+
+async def annotate(
+    ctx: Context, resource: Resource, obj: raw.Object, values: Mapping[str, str | None]
+) -> raw.Object | None:
+    """Write annotations (None removes one) and return what is stored; None where the object is gone or another one."""
+    return await merge(ctx, resource, obj, {"metadata": {"uid": obj["metadata"]["uid"], "annotations": {**values}}})
 
 
 def observe(ctx: Context, resource: Resource, obj: raw.Object) -> raw.Object:

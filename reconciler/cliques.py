@@ -159,13 +159,12 @@ def _was_met(ctx: Context, w: model.Workload, obj: raw.Object, existing: Sequenc
     told = (obj.get("status") or {}).get("observedGeneration", -1) >= 0
     if told or obj["spec"].get("replicas") == 0 or sum(map(plan.scheduled, filter(plan.alive, existing))) >= minimum:
         return False
-    mark = f"{metadata['namespace']}/{gang}"
-    decided = decisions.placement(ctx.stores.gangs.get(metadata["namespace"], gang or ""))
-    if w.scheduler == names.SCHEDULER_STOCK and not decided:
+    ours = w.scheduler == names.SCHEDULER_STOCK
+    decided = decisions.placement(ctx.stores.gangs.get(metadata["namespace"], gang or "")) if ours else None
+    if ours and not decided:
         return False
-    everybody = ctx.stores.pods.by_index("gang", mark)
-    known = decided if w.scheduler == names.SCHEDULER_STOCK else None
-    return decisions.was_met(obj, minimum, existing, everybody, known)
+    everybody = ctx.stores.pods.by_index("gang", f"{metadata['namespace']}/{gang}")
+    return decisions.was_met(obj, minimum, existing, everybody, decided)
 
 
 def _since(obj: raw.Object, condition: raw.Object) -> raw.Object:

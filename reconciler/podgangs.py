@@ -120,8 +120,7 @@ class Writer:
             value = ""
         else:
             return live
-        note = {"uid": live["metadata"]["uid"], "annotations": {names.ANNOTATION_PREEMPTED: value}}
-        return await children.merge(self.ctx, resources.PODGANGS, live, {"metadata": note}) or live
+        return await children.annotate(self.ctx, resources.PODGANGS, live, {names.ANNOTATION_PREEMPTED: value}) or live
 
     def _later(self, live: raw.Object, fresh: raw.Object, why_not: str | None) -> float:
         """Return for how many seconds to put the status off: while all goes well it is written once, when at rest."""

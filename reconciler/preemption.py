@@ -176,7 +176,9 @@ async def _evict(ctx: Context, victims: Iterable[preempt.Victim], doomed: Sequen
             await _forget_places(ctx, namespace, gang, why)
     # What ends for a successor is marked before that successor goes: else another one would be given its node.
     ending = [pod for pod in doomed if plan.terminating(pod) and not plan.disrupted(pod)]
-    await children.together(_annotated(ctx, resources.PODS, pod, names.ANNOTATION_PREEMPTED, why) for pod in ending)
+    await children.together(
+        children.annotate(ctx, resources.PODS, pod, {names.ANNOTATION_PREEMPTED: why}) for pod in ending
+    )
     try:
         await children.together(_one(ctx, pod, why) for pod in doomed)
     except errors.Throttled as error:
@@ -205,7 +207,7 @@ async def _asked(ctx: Context, pod: raw.Object, *, dry_run: bool = False) -> Non
 
 async def _delete(ctx: Context, pod: raw.Object, why: str) -> None:
     """Delete a pod that only a budget of ours protects, marked so that it leaves no claim to its node."""
-    stored = await _annotated(ctx, resources.PODS, pod, names.ANNOTATION_PREEMPTED, why)
+    stored = await children.annotate(ctx, resources.PODS, pod, {names.ANNOTATION_PREEMPTED: why})
     if stored is not None:
         await children.delete(ctx, resources.PODS, stored)
 
@@ -215,17 +217,7 @@ async def _forget_places(ctx: Context, namespace: str, gang: str, why: str) -> N
     live = ctx.stores.gangs.get(namespace, gang)
     if live is not None:
         note = {names.ANNOTATION_RESERVED: None, names.ANNOTATION_PREEMPTED: why}
-        body = {"metadata": {"uid": live["metadata"]["uid"], "annotations": note}}
-        await children.merge(ctx, resources.PODGANGS, live, body)
-
-
-async def _annotated(
-    ctx: Context, resource: resources.Resource, obj: raw.Object, key: str, value: str | None
-) -> raw.Object | None:
-    """Write an annotation (None removes it) and return what is stored; None where the object is gone or another one."""
-    return await children.merge(
-        ctx, resource, obj, {"metadata": {"uid": obj["metadata"]["uid"], "annotations": {key: value}}}
-    )
+        await children.annotate(ctx, resources.PODGANGS, live, note)
 
 
 def _holders(pods: Sequence[raw.Object]) -> list[raw.Object]:

@@ -22,22 +22,15 @@ async def reconcile(ctx: Context, key: keys.Key) -> Result:
         return Result()
     if not await devices.of_replica(ctx, w, obj, index):
         return Result(_AGAIN_SECONDS)
-    ownership.check_current(ctx, obj)
     where = f"replica {index}"
     desired = wanted(ctx, revisions.of_replica(ctx, w, index), index)
     try:
-        await children.together(_ensure(ctx, obj, resource, child) for resource, child in desired)
+        await children.together(children.ensure_of(ctx, obj, resource, child) for resource, child in desired)
     except (children.Collision, errors.Forbidden, errors.Invalid) as error:
         return await faults.put(ctx, obj, where, error)
     await faults.clear(ctx, obj, where)
     await _remove_autoscalers(ctx, w, index, {d["metadata"]["name"] for r, d in desired if r is resources.HPAS})
     return Result()
-
-
-async def _ensure(ctx: Context, obj: raw.Object, resource: resources.Resource, child: raw.Object) -> None:
-    """Bring a child in line, unless the set has changed since it was read: an update may have passed on newer ones."""
-    ownership.check_current(ctx, obj)
-    await children.ensure(ctx, resource, child)
 
 
 def wanted(ctx: Context, w: model.Workload, index: int) -> list[tuple[resources.Resource, raw.Object]]:

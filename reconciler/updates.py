@@ -293,11 +293,5 @@ async def _pass_on(ctx: Context, w: model.Workload, replicas: Iterable[Replica],
                 desired = cliques.member(w, replica.index, configured, j, template, owners[group], count)
             if moved is not None:
                 desired["metadata"]["annotations"][names.ANNOTATION_MOVED] = moved
-            jobs.append(_ensure(ctx, w, desired))
+            jobs.append(children.ensure_of(ctx, w.raw, resources.PODCLIQUES, desired))
     await children.together(jobs)
-
-
-async def _ensure(ctx: Context, w: model.Workload, desired: raw.Object) -> None:
-    """Write a template, unless the set has changed since: then it may be on its way with a newer one."""
-    ownership.check_current(ctx, w.raw)
-    await children.ensure(ctx, resources.PODCLIQUES, desired)
