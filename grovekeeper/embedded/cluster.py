@@ -12,7 +12,6 @@ from base64 import b64encode
 from pathlib import Path
 from types import TracebackType
 
-from grovekeeper.api import raw
 from grovekeeper.embedded import kubelet, main
 from grovekeeper.embedded.administrator import Administrator
 from grovekeeper.runtime import certificates
@@ -37,6 +36,7 @@ class EmbeddedCluster:
         self.ca_file = self._write_certificates()
         self.kubeconfig = self.kubeconfig_for(self.token, "admin")
         self._administrator = Administrator(self.url, self.ca_file, self.token, timeout_seconds=20)
+        self.request = self._administrator.request
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "EmbeddedCluster":
@@ -91,17 +91,6 @@ class EmbeddedCluster:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-
-    def request(
-        self,
-        method: str,
-        path: str,
-        body: object = None,
-        content: str = "application/json",
-        accept: str = "application/json",
-    ) -> raw.Object:
-        """Make one request as the administrator; raises RefusedError and ConnectionError."""
-        return self._administrator.request(method, path, body, content, accept)
 
     def kubeconfig_for(self, token: str, name: str) -> Path:
         """Write a kubeconfig with a bearer token and return its path."""

@@ -6,6 +6,9 @@ import jsonpointer
 from grovekeeper.api import raw
 from grovekeeper.embedded import schema as schemas
 
+APPLY = "application/apply-patch+yaml"
+"""Content type of server-side apply, which is no patch of these three: `apply` has it."""
+
 
 class PatchError(Exception):
     """A patch that cannot be applied to this object."""

@@ -1,7 +1,7 @@
 """What a kind makes of an object that is to be stored: unknown fields, defaults, status, validation."""
 
 from grovekeeper.api import errors, raw, structural
-from grovekeeper.embedded import answers, pods
+from grovekeeper.embedded import answers, patches, pods
 from grovekeeper.embedded.call import Call
 from grovekeeper.embedded.kinds import Kind
 from grovekeeper.embedded.storage import Storage
@@ -15,7 +15,7 @@ def check_fields(call: Call, body: raw.Object, content: str) -> None:
     unknown = [path for path, _known in structural.unknown(body, call.kind.schema)]
     if not unknown or call.query.get("fieldValidation") == "Ignore":
         return
-    if content == "application/apply-patch+yaml":
+    if content == patches.APPLY:
         text = f"failed to create typed patch object: .{unknown[0]}: field not declared in schema"
         raise answers.StatusError(400, "BadRequest", text)
     texts = [f'unknown field "{path}"' for path in unknown]

@@ -36,7 +36,7 @@ async def patch_scale(registry: Registry, call: Call, body: raw.Json, content: s
 
     kube-apiserver cannot apply the scale of a custom resource either, and answers with these words.
     """
-    if content == "application/apply-patch+yaml":
+    if content == patches.APPLY:
         text = (
             f"failed to convert new object ({call.namespace}/{call.name}; autoscaling/v1, Kind=Scale) to proper version"
         )

@@ -51,7 +51,7 @@ async def update(registry: Registry, call: Call, body: raw.Object) -> web.Respon
 async def patch(registry: Registry, call: Call, body: raw.Json, content: str) -> web.Response:
     """Change an object by a patch of the type that `content` names, of which apply is one; raises PatchError, too."""
     async with registry.lock(call):
-        if content == "application/apply-patch+yaml":
+        if content == patches.APPLY:
             return await _apply(registry, call, body)
         live = registry.live(call)
         new = patches.patched(call.kind.full(live), body, content, schemas.of(call.kind))

@@ -61,6 +61,7 @@ class ControlPlane:
         self.ca_file = self.dir / "apiserver.crt"
         self.kubeconfig = self.dir / "kubeconfig"
         self._administrator = Administrator(self.url, self.ca_file, self.token)
+        self.request = self._administrator.request
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> "ControlPlane":
@@ -98,12 +99,6 @@ class ControlPlane:
         path = self.dir / f"kubeconfig-{name}"
         path.write_text(json.dumps(_kubeconfig(self.url, str(self.ca_file), token)))
         return path
-
-    def request(
-        self, method: str, path: str, body: object = None, content: str = "application/json"
-    ) -> dict[str, object]:
-        """Make one request as the administrator; raises RefusedError and ConnectionError."""
-        return self._administrator.request(method, path, body, content)
 
     def pause(self, name: str) -> None:
         """Stop a part's process with SIGSTOP, as an outage that keeps connections open."""
