@@ -25,12 +25,12 @@ def differs(desired: raw.Json, live: raw.Json) -> bool:
 
 def ready(pod: raw.Object) -> bool:
     """Return whether the pod's Ready condition is True."""
-    return _is_true(pod, "Ready")
+    return conditions.is_true(pod, "Ready")
 
 
 def scheduled(pod: raw.Object) -> bool:
     """Return whether the pod has a node."""
-    return bool(pod["spec"].get("nodeName")) or _is_true(pod, "PodScheduled")
+    return bool(pod["spec"].get("nodeName")) or conditions.is_true(pod, "PodScheduled")
 
 
 def scheduled_at(pod: raw.Object) -> str | None:
@@ -88,7 +88,7 @@ def pod_index(pod: raw.Object) -> int:
 def disrupted(pod: raw.Object) -> bool:
     """Return whether somebody wanted the pod off its node: it was evicted, preempted, drained."""
     ours = names.ANNOTATION_PREEMPTED in (pod["metadata"].get("annotations") or {})
-    return ours or _is_true(pod, "DisruptionTarget")
+    return ours or conditions.is_true(pod, "DisruptionTarget")
 
 
 def preempted(pod: raw.Object) -> bool:
@@ -209,8 +209,3 @@ def _doubles(living: Sequence[raw.Object]) -> list[raw.Object]:
 
 def _holders(existing: Sequence[raw.Object], index: int) -> tuple[str, ...]:
     return tuple(pod["metadata"]["uid"] for pod in existing if pod_index(pod) == index)
-
-
-def _is_true(obj: raw.Object, type_: str) -> bool:
-    listed = (obj.get("status") or {}).get("conditions") or ()
-    return any(condition["type"] == type_ and condition["status"] == "True" for condition in listed)
