@@ -38,6 +38,7 @@ OF_A_REPLICA = {
 }
 
 
+@pytest.mark.slow
 def test_a_set_goes_to_zero_and_back_by_scale_and_by_git_and_leaves_nothing_of_its_replicas(world: World) -> None:
     world.add_nodes(10)
     obj = world.wl1()
@@ -63,6 +64,7 @@ def left(world: World) -> dict[str, int]:
     return {kind: count for kind, count in counts.items() if count}
 
 
+@pytest.mark.slow
 def test_a_single_clique_goes_to_zero_and_back_and_its_gang_lives_on(world: World) -> None:
     world.add_nodes(3)
     world.apply(world.set([world.clique("web", 2, 1), world.clique("model", 1, 1)], terminationDelay="2s"))
