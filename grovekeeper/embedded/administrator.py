@@ -10,6 +10,8 @@ import urllib3
 
 from grovekeeper.api import raw
 
+_CONNECTIONS = 4
+
 
 class RefusedError(Exception):
     """The API server's answer is no."""
@@ -27,7 +29,10 @@ class Administrator:
     def __init__(self, url: str, ca_file: Path, token: str, timeout_seconds: float = 60) -> None:
         self._url = url
         self._headers = {"Authorization": f"Bearer {token}"}
-        self._pool = urllib3.PoolManager(ca_certs=str(ca_file), timeout=timeout_seconds, retries=False)
+        # Threads share it: a connection is kept for each of the few there are.
+        self._pool = urllib3.PoolManager(
+            ca_certs=str(ca_file), timeout=timeout_seconds, retries=False, maxsize=_CONNECTIONS
+        )
 
     def request(
         self,

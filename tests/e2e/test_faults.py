@@ -157,7 +157,7 @@ def test_a_node_that_falls_silent_is_seen_by_its_own_condition(world: World) -> 
         breach = next(entry for entry in status["conditions"] if entry["type"] == "MinAvailableBreached")
         return status["readyReplicas"], breach["status"] == "True"
 
-    assert count() == (2, False)
+    world.wait(lambda: count() == (2, False), "the clique's status to say that it is whole")
     silent(world, node, True)
     world.wait(lambda: count() == (1, True), "the clique to be below its minimum")
     silent(world, node, False)

@@ -45,7 +45,7 @@ def gpus(world: World) -> Iterator[World]:
         # The driver has a finalizer of its own: it goes after the last domain.
         for obj in world.request("GET", world.path("podcliquesets"))["items"]:
             world.request("DELETE", world.path("podcliquesets", obj["metadata"]["name"]))
-        world.wait(lambda: not domains(world), "all domains to go", 60)
+        world.wait(lambda: not domains(world) and not world.pods(), "all domains and pods to go", 60)
         assert driver.trouble == []
 
 
@@ -153,6 +153,7 @@ def test_mnnvl5_a_name_that_is_no_label_is_refused(gpus: World) -> None:
 
 def test_mnnvl6_a_group_cannot_be_changed_added_or_removed(gpus: World) -> None:
     gpus.apply(asking(gpus.set([gpu_clique(gpus, "a", "x"), gpu_clique(gpus, "b")]), **{GROUP: "y"}))
+    gpus.wait_pods(2, 2, 40)
     path = gpus.path("podcliquesets", "w")
     patches: list[Object] = [{"metadata": {"annotations": {GROUP: word}}} for word in ("z", None)]
     for patch in patches:
