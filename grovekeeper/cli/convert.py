@@ -57,6 +57,8 @@ def command(paths: tuple[str, ...], kind: str, write: bool) -> None:
     try:
         _put(done, write=write)
     except OSError as error:
+        if not error.filename:
+            raise  # standard output: said by `main`
         why = (error.strerror or str(error)).lower()
         click.echo(f"{error.filename}: cannot be written ({why}): check the file's rights, and ask again", err=True)
         sys.exit(2)

@@ -1,10 +1,14 @@
 """The command line. Verbs are loaded when they are used, so that `check` starts fast."""
 
+import errno
 import importlib
+import os
+import sys
 
 import click
 
 from grovekeeper import __version__
+from grovekeeper.api import raw
 
 VERBS = {
     "check": "Validate manifests, with file and line",
@@ -20,6 +24,8 @@ VERBS = {
     "run": "Run a component of Grovekeeper",
 }
 
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
 
 class _Lazy(click.Group):
     def list_commands(self, _ctx: click.Context) -> list[str]:
@@ -30,6 +36,19 @@ class _Lazy(click.Group):
             return None
         command: click.Command = importlib.import_module(f"grovekeeper.cli.{name}").command
         return command
+
+    def main(self, *args: raw.Json, **kwargs: raw.Json) -> raw.Json:
+        """Run; where the output cannot be written (a full disk), say so and exit 2. A closed pipe is click's to end."""
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            if error.errno not in _UNWRITABLE:
+                raise
+            why = f"the output cannot be written ({error.strerror}): make room, or write it elsewhere"
+            click.echo(f"grovekeeper: {why}", err=True)
+            # What is still in the buffer would fail again when the interpreter ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(2)
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

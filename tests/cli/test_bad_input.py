@@ -2,6 +2,8 @@
 
 import json
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -149,3 +151,18 @@ def test_a_port_that_is_taken_is_said_with_the_settings_that_move_it(
         monkeypatch.setenv("GROVEKEEPER_METRICS_BIND", "127.0.0.1")
         text = said("run", "webhook", "--kubeconfig", tmp_path / "config")
     assert f"{port}): address already in use: stop what listens there, or set webhook.port or metrics_port" in text
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+@pytest.mark.parametrize(
+    "arguments", [("expand",), ("check", "-o", "json"), ("convert", "--to", "PodCliqueSet"), ("expand", "--help")]
+)
+def test_output_that_finds_no_room_is_a_sentence_and_2(arguments: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "grovekeeper.cli", *arguments, str(EXAMPLE)]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    said = [line for line in done.stderr.splitlines() if not line.startswith("note: ")]
+    assert said == [
+        "grovekeeper: the output cannot be written (No space left on device): make room, or write it elsewhere"
+    ]
+    assert done.returncode == 2

@@ -26,6 +26,7 @@ contexts: [{name: t, context: {cluster: t, user: t}}]
         pytest.param("[]", "cannot be used", id="a list"),
         pytest.param("kind: Config", "cannot be used", id="nothing in it"),
         pytest.param(REFUSED.replace("current-context: t", "current-context: u"), "cannot be used", id="no context"),
+        pytest.param(REFUSED.replace("user: t}", "user: u}"), "context t names user u", id="no user"),
     ],
 )
 async def test_a_kubeconfig_that_cannot_be_used_is_named(
