@@ -60,6 +60,10 @@ def _list(registry: Registry, call: Call, found: list[raw.Object]) -> raw.Object
 async def _watch(
     registry: Registry, request: web.Request, call: Call, mine: Callable[[raw.Object], bool]
 ) -> web.StreamResponse:
+    # Passed over in silence, it would let `kubectl wait` wait for a first state that never comes; refused, it lists.
+    if call.query.get("sendInitialEvents") is not None:
+        why = "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled"
+        raise answers.StatusError(422, "Invalid", f"ListOptions is invalid: sendInitialEvents: Forbidden: {why}")
     since = int(call.query.get("resourceVersion") or 0)
     try:
         watch = registry.storage.watch(call.kind.collection, since, mine)

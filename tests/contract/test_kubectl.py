@@ -107,3 +107,9 @@ def test_autoscale_and_drain(kubectl: Kubectl, server: Any, namespace: str) -> N
     assert f"evicting pod {namespace}/p (server dry run)" in said
     assert "deletionTimestamp" not in json.loads(kubectl("get", "pod", "p", "-o", "json"))["metadata"]
     server.request("DELETE", f"/api/v1/nodes/{node}")
+
+
+def test_waiting_ends_at_once_where_it_is_so_already(kubectl: Kubectl) -> None:
+    kubectl("create", "-f", "-", text=MANIFEST % 1)
+    assert "condition met" in kubectl("wait", "pgs/shop", "--for=jsonpath={.spec.replicas}=1", "--timeout=5s")
+    assert "condition met" in kubectl("wait", "pgs/shop", "--for=create", "--timeout=5s")
