@@ -12,8 +12,8 @@ from grovekeeper.api import names, raw
 from grovekeeper.expand import gangs, parse
 from grovekeeper.kube import informer, resources, store
 from grovekeeper.placement import shape
-from grovekeeper.reconciler import budgets, context, deviceevents, handed, keys, mapping
-from grovekeeper.runtime import metrics, queue
+from grovekeeper.reconciler import budgets, context, deviceevents, handed, keys, mapping, waking
+from grovekeeper.runtime import queue
 
 _LOG = logging.getLogger(__name__)
 _LEVELS_DELAY = 1.0
@@ -36,7 +36,7 @@ class Dispatcher:
     ) -> None:
         self._ctx = ctx
         self._redis = redis
-        self._wake = wake
+        self._waker = waking.Waker([ctx.work, ctx.placement], redis, wake, self._report)
         self._pending: dict[tuple[str, str], queue.Addition] = {}
         """By key and kind: a worker must have seen every kind that made the key dirty."""
         self._some = asyncio.Event()
@@ -171,7 +171,7 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Write, wake and resync until cancelled. Without Redis keys are kept here, and a resync follows."""
-        await asyncio.gather(self._write(), self._pump(), self._resync())
+        await asyncio.gather(self._write(), self._waker.run(), self._resync())
 
     async def _write(self) -> None:
         while True:
@@ -179,6 +179,7 @@ class Dispatcher:
             await asyncio.sleep(0.005)
             try:
                 await self.flush()
+                self._waker.added()
                 self.trouble = None
             except RedisError as error:
                 self._report(error)
@@ -195,24 +196,6 @@ class Dispatcher:
             for addition in batch.values():
                 self._put(addition)
             raise
-
-    async def _pump(self) -> None:
-        """Send a wake-up where keys are due. A flag keeps the number of wake-ups on their way bounded."""
-        while True:
-            try:
-                for each in (self._ctx.work, self._ctx.placement):
-                    due = await each.next_due()
-                    if (
-                        due is not None
-                        and due <= 0
-                        and await self._redis.set(awake_key(each.name), 1, nx=True, px=2000)
-                    ):
-                        await asyncio.to_thread(self._wake, each.name)
-                    metrics.QUEUE_DEPTH.labels(each.name).set(await each.depth())
-            except (RedisError, OSError) as error:
-                self._report(error)
-                await asyncio.sleep(1.0)
-            await asyncio.sleep(0.02)
 
     async def _resync(self) -> None:
         waited = 0.0
@@ -240,11 +223,6 @@ class Dispatcher:
 
 def _closed(node: raw.Object) -> bool:
     return bool((node.get("spec") or {}).get("unschedulable"))
-
-
-def awake_key(name: str) -> str:
-    """Return the Redis key that says that a wake-up for a queue is on its way."""
-    return f"grovekeeper:{{{name}}}:awake"
 
 
 def _placement(key: str) -> bool:

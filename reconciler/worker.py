@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from grovekeeper.kube import errors
 from grovekeeper.reconciler import bindings, caches, cliques, devices, groups, keys, replicas, sets
 from grovekeeper.reconciler.context import Context, Permanent, Reconcile, Result
-from grovekeeper.reconciler.dispatcher import awake_key
+from grovekeeper.reconciler.waking import awake_key
 from grovekeeper.runtime import metrics, queue
 
 _LOG = logging.getLogger(__name__)

@@ -162,6 +162,22 @@ class Outcome:
     claim: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a queue has to be done."""
+
+    due: float | None
+    """Seconds until there is something to take (0 or less: now), None where there is nothing at all.
+
+    That is the next key that is due, or the next one whose worker counts as dead: without the latter nobody would be
+    woken to take over the keys of a worker that died with all of them.
+    """
+    waiting: int
+    """Keys that nobody works on."""
+    working: bool
+    """Whether any key is worked on: its worker may add others at any time."""
+
+
 class Queue:
     """One named queue. Every method raises redis.RedisError where Redis does not answer."""
 
@@ -217,24 +233,17 @@ class Queue:
         due_now: int = await self._done(keys=self._keys, args=arguments)
         return due_now
 
-    async def depth(self) -> int:
-        """Return how many keys wait."""
-        waiting: int = await self._redis.zcard(self._keys[0])
-        return waiting
-
-    async def next_due(self) -> float | None:
-        """Return seconds until there is something to take (0 or less: now), or None where there is nothing at all.
-
-        That is the next key that is due, or the next one whose worker counts as dead: without the latter nobody would
-        be woken to take over the keys of a worker that died with all of them.
-        """
+    async def outlook(self) -> Outlook:
+        """Return what there is to do, and when. One call."""
         async with self._redis.pipeline(transaction=False) as pipe:
             pipe.zrange(self._keys[0], 0, 0, withscores=True)
             pipe.zrange(self._keys[2], 0, 0, withscores=True)
+            pipe.zcard(self._keys[0])
             pipe.time()
-            *lists, (seconds, micros) = await pipe.execute()
-        first = [float(entries[0][1]) for entries in lists if entries]
-        return min(first) / 1000 - seconds - micros / 1e6 if first else None
+            queued, busy, waiting, (seconds, micros) = await pipe.execute()
+        first = [float(entries[0][1]) for entries in (queued, busy) if entries]
+        due = min(first) / 1000 - seconds - micros / 1e6 if first else None
+        return Outlook(due, waiting, working=bool(busy))
 
 
 def _floors(text: str) -> dict[str, int]:

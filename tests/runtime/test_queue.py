@@ -43,18 +43,19 @@ async def test_a_key_that_gets_dirty_while_worked_on_runs_again(queue: Queue) ->
 async def test_delays_failures_and_dead_workers(queue: Queue) -> None:
     await queue.add([Addition("later", delay=60), Addition("dead")])
     assert [item.key for item in await queue.take(5)] == ["dead"]
-    due = await queue.next_due()
-    assert due is not None
-    assert 0 < due <= 0.05  # when the worker that took it counts as dead: somebody has to be woken for it
+    outlook = await queue.outlook()
+    assert outlook.due is not None
+    assert outlook.working
+    assert 0 < outlook.due <= 0.05  # when the worker that took it counts as dead: somebody has to be woken for it
     await asyncio.sleep(0.06)  # the lease of that worker
     [again] = await queue.take(5)
     assert again.key == "dead"
     await queue.done([Outcome("dead", failed=True, claim=again.claim)])
     assert await queue.take(5) == []
-    due = await queue.next_due()
-    assert due is not None
-    assert due <= 60
-    assert await queue.depth() == 2
+    outlook = await queue.outlook()
+    assert outlook.due is not None
+    assert outlook.due <= 60
+    assert (outlook.waiting, outlook.working) == (2, False)
 
 
 async def test_a_key_whose_claim_is_renewed_goes_to_nobody_else(queue: Queue) -> None:
