@@ -110,16 +110,26 @@ def _assign(search: searching.Search, unit: parts.Unit, rows: Ints, nodes: dict[
 
 
 def _confined(search: searching.Search, unit: parts.Unit, rows: Ints) -> Ints:
-    """Return the rows that pods beyond the minimum may use: within the domains that bind the minimum."""
+    """Return the rows that pods beyond the minimum may use: within the domains that bind the minimum.
+
+    Where nothing is placed yet (a minimum of none): one domain of each level that binds, the roomiest.
+    """
     chosen = [row for part in unit.leaves() for row, _pods in search.chosen.get(part.position, ())]
     chosen += search.rows_of(unit)
     keys = [unit.constraint.required, *(rule.level for rule in unit.spread if rule.required)]
     keys += [key for part in unit.parts for key in part.bonds.together]
-    for key in keys:
-        if key and chosen:
-            ids, _names = search.snapshot.domains(key)
-            rows = rows[np.isin(ids[rows], ids[chosen])]
+    for key in filter(None, keys):
+        ids, _names = search.snapshot.domains(key)
+        rows = rows[np.isin(ids[rows], ids[chosen] if chosen else _roomiest(search, unit, rows, ids))]
     return rows
+
+
+def _roomiest(search: searching.Search, unit: parts.Unit, rows: Ints, ids: Ints) -> list[int]:
+    """Return the number of the domain that holds most of a unit's pods; nothing where none holds any."""
+    rows = rows[ids[rows] >= 0]
+    pods = sum((np.minimum(search.capacity(part)[rows], len(part.pods)) for part in unit.leaves()), np.zeros(len(rows)))
+    totals = np.bincount(ids[rows], weights=pods)
+    return [int(totals.argmax())] if totals.any() else []
 
 
 def _assigned(pods: Sequence[request.PodAsk], spots: Mapping[str, int]) -> dict[str, str]:

@@ -225,3 +225,10 @@ def test_group_replicas_of_one_gang_are_spread_against_each_other() -> None:
     racks = {name: int(node[1:]) // 4 for name, node in found.nodes.items()}
     assert {racks["w0-0"], racks["w1-0"]} == {1, 2}
     assert racks["w0-0"] == racks["w0-1"]
+
+
+def test_pods_of_a_clique_without_a_minimum_stay_in_one_domain_of_its_required_level() -> None:
+    found = place.place(gang(group("w", 6, 4, 0, request.Constraint("rack"))), cluster(8))
+    assert isinstance(found, request.Placement)
+    assert len(found.domains["rack"]) == 1
+    assert (len(found.nodes), len(found.left_out)) == (4, 2)
