@@ -85,9 +85,10 @@ async def _read(configuration: raw.Json, paths: str) -> None:
     official: raw.Json = kube_config
     merged = official.KubeConfigMerger(paths).config
     context = merged["contexts"].get_with_name(merged["current-context"])["context"]
-    user = context.safe_get("user") and merged["users"].get_with_name(context["user"], safe=True)
-    if context.safe_get("user") and not user:
-        raise ValueError(f"context {merged['current-context']} names user {context['user']}, which it does not have")
+    name = context.safe_get("user")
+    user = name and merged["users"].get_with_name(name, safe=True)
+    if name and not user:
+        raise ValueError(f"context {merged['current-context']} names user {name}, which it does not have")
     plugin = _plugin(user) if user else None
     if plugin is not None:
         # For the package, what the program gives is what the kubeconfig says.

@@ -123,9 +123,7 @@ class Driver:
         self._end.set()
         self._thread.join(10)
         for domain in self._cluster.request("GET", self._domains)["items"]:
-            finalizers = domain["metadata"].get("finalizers") or []
-            if FINALIZER in finalizers:
-                self._write(domain["metadata"], [entry for entry in finalizers if entry != FINALIZER])
+            self._release(domain["metadata"])
 
     def _run(self) -> None:
         while not self._end.wait(0.2):
@@ -142,7 +140,7 @@ class Driver:
         if metadata.get("deletionTimestamp"):
             if FINALIZER in finalizers:
                 self._ignoring(404, "DELETE", f"{self._templates}/{name}")
-                self._write(metadata, [entry for entry in finalizers if entry != FINALIZER])
+                self._release(metadata)
             return
         if FINALIZER not in finalizers:
             self._write(metadata, [*finalizers, FINALIZER])
@@ -153,6 +151,11 @@ class Driver:
                 "spec": {"spec": published.claim_spec(self._class)},
             }
             self._ignoring(409, "POST", self._templates, template)
+
+    def _release(self, metadata: dict[str, Any]) -> None:
+        finalizers = metadata.get("finalizers") or []
+        if FINALIZER in finalizers:
+            self._write(metadata, [entry for entry in finalizers if entry != FINALIZER])
 
     def _write(self, metadata: dict[str, Any], finalizers: list[str]) -> None:
         body = {"metadata": {"resourceVersion": metadata["resourceVersion"], "finalizers": finalizers}}

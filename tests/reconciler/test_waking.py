@@ -1,7 +1,7 @@
 """Wake-ups on a real redis-server: soon where there is something to do, few questions where there is not."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 from redis.asyncio import Redis
@@ -9,12 +9,6 @@ from redis.asyncio import Redis
 from grovekeeper.reconciler.waking import Waker, awake_key
 from grovekeeper.runtime.queue import Addition, Outcome, Queue
 from grovekeeper.runtime.redis_server import EmbeddedRedis
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedRedis]:
-    with EmbeddedRedis() as running:
-        yield running
 
 
 class Scene:
@@ -51,8 +45,8 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(server: EmbeddedRedis) -> AsyncIterator[Scene]:
-    redis = Redis.from_url(server.url)
+async def scene(redis_server: EmbeddedRedis) -> AsyncIterator[Scene]:
+    redis = Redis.from_url(redis_server.url)
     await redis.flushall()
     found = Scene(redis)
     running = asyncio.create_task(found.waker.run())

@@ -1,7 +1,7 @@
 """The queue on a real redis-server: once in it, once more when dirty, back when a worker dies."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 from redis.asyncio import Redis
@@ -10,15 +10,9 @@ from grovekeeper.runtime.queue import Addition, Outcome, Queue
 from grovekeeper.runtime.redis_server import EmbeddedRedis
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedRedis]:
-    with EmbeddedRedis() as running:
-        yield running
-
-
 @pytest.fixture
-async def queue(server: EmbeddedRedis) -> AsyncIterator[Queue]:
-    redis = Redis.from_url(server.url)
+async def queue(redis_server: EmbeddedRedis) -> AsyncIterator[Queue]:
+    redis = Redis.from_url(redis_server.url)
     await redis.flushall()
     yield Queue(redis, "test", ["pods", "nodes"], lease=0.05)
     await redis.aclose()
@@ -79,11 +73,11 @@ async def test_a_worker_that_has_lost_a_key_can_neither_renew_it_nor_give_it_bac
     assert await queue.done([Outcome("a", again=0, claim=fast.claim)]) == 1
 
 
-async def test_a_claim_that_redis_has_forgotten_is_made_again(server: EmbeddedRedis, queue: Queue) -> None:
+async def test_a_claim_that_redis_has_forgotten_is_made_again(redis_server: EmbeddedRedis, queue: Queue) -> None:
     """The resync after Redis has been emptied queues every key, those that are worked on as well."""
     await queue.add([Addition("a")])
     items = await queue.take(1)
-    redis = Redis.from_url(server.url)
+    redis = Redis.from_url(redis_server.url)
     await redis.flushall()
     await redis.aclose()
     await queue.add([Addition("a", 0, "pods", 3)])

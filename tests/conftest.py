@@ -1,0 +1,14 @@
+"""What tests of several rooms need."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from grovekeeper.runtime.redis_server import EmbeddedRedis
+
+
+@pytest.fixture(scope="module")
+def redis_server() -> Iterator[EmbeddedRedis]:
+    """A real redis-server; a test that starts on an empty one empties it."""
+    with EmbeddedRedis() as running:
+        yield running
