@@ -97,6 +97,8 @@ class Server:
         self.listening = False
         # Bounded, because reading a body is.
         await self._idle.wait()
+        # The API server keeps connections open: without this those that wait for a next request would be waited for.
+        self._server.pre_shutdown()
         await self._server.shutdown(_SHUTDOWN_SECONDS)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:

@@ -108,6 +108,17 @@ async def test_connections_that_say_nothing_or_half_a_head_neither_block_others_
         writer.close()
 
 
+async def test_kept_connections_without_a_request_do_not_delay_the_way_down(post: Post) -> None:
+    body = json.dumps(review(created_pod())).encode()
+    reader, writer = await asyncio.open_connection("127.0.0.1", post.port, ssl=post.trusted)
+    writer.write(request_head(f"HTTP/1.1\r\nContent-Length: {len(body)}") + body)
+    await writer.drain()
+    assert b" 200 " in await reader.readline()
+    async with asyncio.timeout(module._SHUTDOWN_SECONDS / 2):
+        await post.server.stop(0)
+    writer.close()
+
+
 async def test_a_fault_of_ours_is_an_answer_with_the_uid_and_counts_as_a_panic(
     post: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
