@@ -4,32 +4,37 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=.venv/bin/python
 unit() { $python -m pytest tests --ignore tests/e2e -m "not real" -n 2 -q; }
-# Scenarios mostly wait: two clusters side by side, each with whole files, since some files have a cluster of their own.
+# Scenarios mostly wait: clusters side by side, each with whole files, since some files have a cluster of their own.
 # Two real control planes are too much for two cores.
 embedded() { $python -m pytest tests/e2e -p no:randomly -m embedded -n 2 --dist loadfile -q; }
 real() { $python -m pytest tests -p no:randomly -m real -q; }
-# The life of a set on the embedded cluster, which is mostly waiting, beside the unit tests, which are not.
-fast() {
+# Runs the second command while the first runs, and shows the output of the first at the end.
+beside() {
   local log code=0
   log=$(mktemp)
-  $python -m pytest tests/e2e/test_life.py tests/e2e/test_startup.py tests/e2e/test_gang_scheduling.py \
-    -p no:randomly -m "embedded and not slow" -q >"$log" 2>&1 &
-  $python -m pytest tests --ignore tests/e2e --ignore tests/property -m "not real and not slow" -n 2 -q || code=$?
+  "$1" >"$log" 2>&1 &
+  "$2" || code=$?
   wait $! || code=$?
   cat "$log" && rm "$log"
   return $code
 }
+# The life of a set on the embedded cluster, which is mostly waiting, goes beside the unit tests, which are not.
+life() {
+  $python -m pytest tests/e2e/test_life.py tests/e2e/test_startup.py tests/e2e/test_gang_scheduling.py \
+    -p no:randomly -m "embedded and not slow" -q
+}
+quick() { $python -m pytest tests --ignore tests/e2e --ignore tests/property -m "not real and not slow" -n 2 -q; }
+# Builds that are under way go on beside the unit tests and the first scenarios.
+real_once_built() { wait "$build" && real; }
 
 [ "$1" = fast ] || export HYPOTHESIS_PROFILE="${HYPOTHESIS_PROFILE:-long}"
 if [ "$1" = fast ]; then
-  fast
+  beside life quick
 elif $python -c 'import sys; from tests.controlplane import binaries; sys.exit(not binaries.available())'; then
-  # What has to be built is built in the pauses of the other suites, at the lowest priority.
-  nice -n 19 $python -m tests.controlplane.binaries >/dev/null &
+  nice $python -m tests.controlplane.binaries >/dev/null &
+  build=$!
   unit
-  embedded
-  wait $!
-  real
+  beside embedded real_once_built
 elif [ "${CI:-}" = true ]; then
   echo "the real control plane is missing: install Go 1.26 or set KUBEBUILDER_ASSETS" >&2
   exit 1
