@@ -14,8 +14,9 @@ from grovekeeper.reconciler.context import Context
 _PARALLEL = 32
 _REPLACED = (resources.PODCLIQUES, resources.SCALINGGROUPS)
 """Kinds that are written whole. Their spec is ours alone, so that a field that left the template leaves them too
-(server-side apply would keep what the creating request owns), and the resourceVersion protects a /scale in between."""
-_DECIDED = (resources.PODGANGS,)
+(server-side apply would keep what the creating request owns). Their replica count is kept from the living one, and
+only as long as that one's generation has not changed: a /scale may come in between."""
+_DECIDED = (resources.PODGANGS, *_REPLACED)
 """Kinds that carry a decision, which is made once: what the cache has not seen is never written over."""
 _SHARED = (resources.SCALINGGROUPS,)
 """Kinds with a condition of another writer (gang termination): a status is written only over the one that was read."""
@@ -32,12 +33,12 @@ async def ensure(ctx: Context, resource: Resource, desired: raw.Object) -> raw.O
     """Create the object if it is missing, change it if it differs, and return what is stored.
 
     Raises Collision where the name is taken, and kube.errors.Conflict (try again) while an object of an earlier owner
-    of the same name is still being collected or the cache is behind.
+    of the same name is still being collected, or where the cache is behind or ahead of what was decided on.
     """
     metadata = desired["metadata"]
     live = ctx.stores.of(resource).get(metadata["namespace"], metadata["name"])
     if live is None:
-        if resource in _FIXED and "spec" not in desired:
+        if (resource in _FIXED and "spec" not in desired) or (resource in _REPLACED and _spec_of(desired)):
             raise errors.Conflict(f"{resource.kind} {metadata['name']} went while it was looked at: looking again")
         try:
             return await _create(ctx, resource, desired)
@@ -52,6 +53,7 @@ async def ensure(ctx: Context, resource: Resource, desired: raw.Object) -> raw.O
     if ownership.terminating(live) or not plan.differs(comparable(desired), live):
         return live
     if resource in _REPLACED:
+        _check_kept(resource, live, desired)
         operations = replaced(live, desired)
         stored = await ctx.client.patch(resource, metadata["name"], metadata["namespace"], operations, type="json")
     else:
@@ -225,6 +227,24 @@ def replaced(live: raw.Object, desired: raw.Object) -> list[raw.PatchOp]:
         patch.add("/metadata/annotations", {**kept, **(desired["metadata"].get("annotations") or {})}),
         patch.replace("/spec", desired["spec"]),
     ]
+
+
+def keeping(desired: raw.Object, live: raw.Object | None) -> raw.Object:
+    """Return the desired PodClique or scaling group, whose count was kept from this living one, bound to its spec.
+
+    It is written over exactly this generation, and made where there was none: the cache may hear of a /scale after the
+    count was looked at and before the object is written.
+    """
+    return desired if live is None else {**desired, "metadata": {**desired["metadata"], **_spec_of(live)}}
+
+
+def _check_kept(resource: Resource, live: raw.Object, desired: raw.Object) -> None:
+    if _spec_of(desired) != _spec_of(live):
+        raise errors.Conflict(f"{resource.kind} {live['metadata']['name']} has changed since: looking again")
+
+
+def _spec_of(obj: raw.Object) -> raw.Object:
+    return {key: obj["metadata"][key] for key in ("uid", "generation") if key in obj["metadata"]}
 
 
 def check_owner(resource: Resource, live: raw.Object, desired: raw.Object) -> None:

@@ -39,11 +39,11 @@ def wanted(ctx: Context, w: model.Workload, index: int) -> list[tuple[resources.
     for template in w.standalone():
         live = ctx.stores.cliques.get(w.namespace, naming.clique(w.name, index, template.name))
         replicas = kept_replicas(live, template.replicas, autoscaled=bool(template.scale))
-        result.append((resources.PODCLIQUES, cliques.standalone(w, index, template, replicas)))
+        result.append((resources.PODCLIQUES, children.keeping(cliques.standalone(w, index, template, replicas), live)))
     for group in w.groups:
         live = ctx.stores.groups.get(w.namespace, naming.group(w.name, index, group.name))
         replicas = kept_replicas(live, group.replicas, autoscaled=bool(group.scale))
-        result.append((resources.SCALINGGROUPS, groups.group(w, index, group, replicas)))
+        result.append((resources.SCALINGGROUPS, children.keeping(groups.group(w, index, group, replicas), live)))
     result += [(resources.HPAS, hpa) for hpa in companions.autoscalers(w, index)]
     return result
 

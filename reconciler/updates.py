@@ -293,5 +293,6 @@ async def _pass_on(ctx: Context, w: model.Workload, replicas: Iterable[Replica],
                 desired = cliques.member(w, replica.index, configured, j, template, owners[group], count)
             if moved is not None:
                 desired["metadata"]["annotations"][names.ANNOTATION_MOVED] = moved
-            jobs.append(children.ensure_of(ctx, w.raw, resources.PODCLIQUES, desired))
+            kept = children.keeping(desired, clique)
+            jobs.append(children.ensure_of(ctx, w.raw, resources.PODCLIQUES, kept))
     await children.together(jobs)

@@ -169,7 +169,7 @@ class World:
         ]
         gangs = self.request("GET", self.path("podgangs", group="/apis/scheduler.grove.io/v1alpha1"))["items"]
         lines += [f"{g['metadata']['name']} {g.get('status')}" for g in gangs]
-        for plural in ("podgangsets", "podcliquesets", "podcliques"):
+        for plural in ("podgangsets", "podcliquesets", "podcliquescalinggroups", "podcliques"):
             found = self.request("GET", self.path(plural))["items"]
             lines += [f"{obj['metadata']['name']} {obj['spec']['replicas']} {obj.get('status')}" for obj in found]
         return "\n".join(lines)

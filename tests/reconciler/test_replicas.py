@@ -2,7 +2,7 @@ import pytest
 
 from grovekeeper.api import names, raw
 from grovekeeper.kube import errors, resources
-from grovekeeper.reconciler import replicas
+from grovekeeper.reconciler import children, replicas
 from tests.reconciler import world
 
 SCALE = {"minReplicas": 1, "maxReplicas": 5, "metrics": [{"type": "Resource"}]}
@@ -89,6 +89,44 @@ async def test_a_scale_that_comes_between_is_not_overwritten() -> None:
         await replicas.reconcile(here.ctx, keys_of(here)[0])
     await here.advance(1)
     assert here.get(resources.PODCLIQUES, "demo-0-front")["spec"]["replicas"] == 5
+
+
+@pytest.mark.parametrize(
+    ("resource", "name"), [(resources.PODCLIQUES, "demo-0-front"), (resources.SCALINGGROUPS, "demo-0-pool")]
+)
+async def test_a_scale_that_the_cache_hears_of_after_the_count_was_kept_is_not_overwritten(
+    resource: resources.Resource, name: str
+) -> None:
+    here = await up()
+    obj = here.ctx.stores.clique_sets.all()[0]
+    desired = replicas.wanted(here.ctx, here.ctx.workload(obj), 0)
+    await here.edit(resource, name, {"spec": {"replicas": 5}})
+    here.see()
+    child = next(child for _, child in desired if child["metadata"]["name"] == name)
+    with pytest.raises(errors.Conflict):
+        await children.ensure(here.ctx, resource, child)
+    await here.advance(1)
+    assert here.get(resource, name)["spec"]["replicas"] == 5
+
+
+async def test_a_count_that_was_kept_from_a_child_that_is_gone_is_not_given_to_a_new_one() -> None:
+    here = await up()
+    obj = here.ctx.stores.clique_sets.all()[0]
+    desired = replicas.wanted(here.ctx, here.ctx.workload(obj), 0)
+    await here.api.delete(resources.SCALINGGROUPS, "demo-0-pool", "ns")
+    here.see()
+    child = next(child for resource, child in desired if resource is resources.SCALINGGROUPS)
+    with pytest.raises(errors.Conflict):
+        await children.ensure(here.ctx, resources.SCALINGGROUPS, child)
+
+
+async def test_a_child_that_the_cache_has_not_heard_of_yet_keeps_its_count() -> None:
+    here = await up()
+    await here.edit(resources.SCALINGGROUPS, "demo-0-pool", {"spec": {"replicas": 5}})
+    here.ctx.stores.groups.observe_deleted(here.get(resources.SCALINGGROUPS, "demo-0-pool"))
+    with pytest.raises(errors.Conflict):
+        await replicas.reconcile(here.ctx, keys_of(here)[0])
+    assert here.get(resources.SCALINGGROUPS, "demo-0-pool")["spec"]["replicas"] == 5
 
 
 def keys_of(here: world.World) -> list[raw.Json]:
