@@ -56,7 +56,8 @@ def command(paths: tuple[str, ...], output: str) -> None:
         for line in [*(f"warning: {text}" for text in warnings), *(f"note: {text}" for text in loaded.notes)]:
             click.echo(printable(line), err=True)
         good = len(loaded.documents) - len({(f.file, f.object) for f in found if f.object})
-        click.echo(f"{good} of {len(loaded.documents)} manifests are fine, {len(found)} findings", err=True)
+        findings = "1 finding" if len(found) == 1 else f"{len(found)} findings"
+        click.echo(f"{good} of {len(loaded.documents)} manifests fine, {findings}", err=True)
     sys.exit(2 if loaded.troubles else 1 if found else 0)
 
 

@@ -22,34 +22,27 @@ def command(paths: tuple[str, ...], output: str, init_image: str) -> None:
     """Print all objects of sets, pods as the webhook would leave them. Exit code 1: findings, 2: unreadable.
 
     Topology domains become node labels where the ClusterTopologyBinding is among the files.
+    What is refused is said on standard error and left out; the rest is printed all the same.
     """
     loaded = manifests.load(paths)
-    for trouble in loaded.troubles:
-        click.echo(check.printable(trouble.text()), err=True)
-    if loaded.troubles:
-        sys.exit(2)
-    found = [finding for document in loaded.documents for finding in check.judge(document)[0]]
-    for finding in found:
-        click.echo(check.printable(finding.text()), err=True)
-    if found:
-        sys.exit(1)
+    judged = [(document, check.judge(document)[0]) for document in loaded.documents]
+    found = [finding for _document, findings in judged for finding in findings]
+    for text in [*(trouble.text() for trouble in loaded.troubles), *(finding.text() for finding in found)]:
+        click.echo(check.printable(text), err=True)
     for note in loaded.notes:
         click.echo(check.printable(f"note: {note}"), err=True)
+    sound = [document for document, findings in judged if not findings]
+    bindings = {d.object["metadata"]["name"]: d.object for d in sound if d.object["kind"] == names.TOPOLOGY_BINDING}
     result: list[raw.Object] = []
-    bindings = {
-        document.object["metadata"]["name"]: document.object
-        for document in loaded.documents
-        if document.object["kind"] == names.TOPOLOGY_BINDING
-    }
-    for document in loaded.documents:
-        if document.object["kind"] == names.TOPOLOGY_BINDING:
-            continue
-        result += _objects(document, bindings, loaded.claim_templates, init_image)
+    for document in sound:
+        if document.object["kind"] != names.TOPOLOGY_BINDING:
+            result += _objects(document, bindings, loaded.claim_templates, init_image)
     if output == "json":
         click.echo(json.dumps({"apiVersion": "v1", "kind": "List", "items": result}, indent=2))
-        return
-    for obj in result:
-        click.echo(f"---\n{kubeyaml.dumped(obj)}", nl=False)
+    else:
+        for obj in result:
+            click.echo(f"---\n{kubeyaml.dumped(obj)}", nl=False)
+    sys.exit(2 if loaded.troubles else 1 if found else 0)
 
 
 def _objects(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -41,7 +42,7 @@ def run(*arguments: str) -> Result:
 @pytest.mark.parametrize(
     ("text", "code", "word"),
     [
-        pytest.param(GOOD, 0, "1 of 1 manifests are fine", id="good"),
+        pytest.param(GOOD, 0, "1 of 1 manifests fine", id="good"),
         changed("name: a\n", "nam: a\n", 1, ":7:9: PodGangSet demo", id="unknown field with its line"),
         changed("image: i", "image: 5", 1, "must be of type string", id="wrong type"),
         pytest.param(
@@ -81,7 +82,7 @@ def run(*arguments: str) -> Result:
         pytest.param(
             GOOD + "---\n" + GOOD.replace("name: demo", "name: b") + "---\n" + GOOD.replace("image: i", "image: 5"),
             1,
-            "2 of 3 manifests are fine",
+            "2 of 3 manifests fine",
             id="several documents",
         ),
         pytest.param("a: [", 2, "not YAML", id="not YAML"),
@@ -94,7 +95,7 @@ def run(*arguments: str) -> Result:
         pytest.param("{1: a, '1': b}", 2, 'duplicate key "1"', id="keys that are the same text"),
         changed("demo", "{{ .Values.name }}", 2, "set.yaml:3:1: a template", id="a Helm template"),
         pytest.param("{{- if .Values.on }}\n" + GOOD + "{{ end }}", 2, "set.yaml:1:1: a template", id="a condition"),
-        pytest.param("\ufeff" + GOOD.replace("\n", "\r\n"), 0, "1 of 1 manifests are fine", id="from Windows"),
+        pytest.param("\ufeff" + GOOD.replace("\n", "\r\n"), 0, "1 of 1 manifests fine", id="from Windows"),
         changed("demo", '"de\\x1bmo"', 1, "de\\x1bmo", id="terminal control"),
         changed("image: i", "image: on", 1, "found a boolean: put it in quotation marks", id="on"),
         changed("{name: demo}", "{name: d, namespace: A B}", 1, "must be a DNS label", id="namespace"),
@@ -123,6 +124,11 @@ def test_check_says_where_and_what(tmp_path: Path, text: str, code: int, word: s
         assert (found.exit_code, word in found.output) == (code, True), found.output
 
 
+def test_check_counts_one_finding_as_one(tmp_path: Path) -> None:
+    (tmp_path / "set.yaml").write_text(GOOD.replace("image: i", "image: 5"))
+    assert run("check", str(tmp_path)).stderr == "0 of 1 manifests fine, 1 finding\n"
+
+
 def test_check_answers_in_json_and_a_missing_file_is_2(tmp_path: Path) -> None:
     (tmp_path / "set.yaml").write_text(GOOD.replace("name: a\n", "name: A\n"))
     found = run("check", "-o", "json", str(tmp_path))
@@ -139,7 +145,7 @@ def test_check_passes_over_charts_and_hidden_folders_and_says_why_a_file_cannot_
     (tmp_path / "sets" / "good.yaml").write_text(GOOD)
     os.mkfifo(tmp_path / "pipe.yaml")
     found = run("check", str(tmp_path))
-    assert (found.exit_code, "1 of 1 manifests are fine" in found.output) == (0, True), found.output
+    assert (found.exit_code, "1 of 1 manifests fine" in found.output) == (0, True), found.output
     assert "chart/templates: a Helm chart's templates passed over: check what it renders" in found.output
     (tmp_path / "lost.yaml").symlink_to("nowhere")
     (tmp_path / "latin.yaml").write_bytes(b"a: b\nc: \xe9\n")
@@ -153,7 +159,7 @@ def test_check_passes_over_charts_and_hidden_folders_and_says_why_a_file_cannot_
 def test_check_reads_what_is_piped_to_it(file: str) -> None:
     command = [sys.executable, "-m", "grovekeeper.cli", "check", file]
     done = subprocess.run(command, input=GOOD, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "1 of 1 manifests are fine, 0 findings\n")
+    assert (done.returncode, done.stderr) == (0, "1 of 1 manifests fine, 0 findings\n")
 
 
 def test_expand_prints_the_pods_as_the_webhook_leaves_them(tmp_path: Path) -> None:
@@ -172,6 +178,26 @@ def test_expand_prints_the_pods_as_the_webhook_leaves_them(tmp_path: Path) -> No
         "Pod",
         "PodDisruptionBudget",
     ]
+
+
+@pytest.mark.parametrize(
+    ("bad", "code", "said"),
+    [
+        pytest.param(GOOD.replace("image: i", "image: 5"), 1, "bad.yaml:8:49: PodGangSet demo: spec", id="refused"),
+        pytest.param("a: [", 2, "not YAML", id="unreadable"),
+    ],
+)
+def test_expand_prints_the_rest_where_a_file_is_refused(tmp_path: Path, bad: str, code: int, said: str) -> None:
+    (tmp_path / "bad.yaml").write_text(bad)
+    alone = run("expand", "-o", "json", str(tmp_path))
+    assert (alone.exit_code, json.loads(alone.stdout)) == (code, {"apiVersion": "v1", "kind": "List", "items": []})
+    (tmp_path / "good.yaml").write_text(GOOD.replace("name: demo", "name: sound"))
+    for output, read in (("json", json.loads), ("yaml", lambda text: {"items": list(yaml.safe_load_all(text))})):
+        found = run("expand", "-o", output, str(tmp_path))
+        items = read(found.stdout)["items"]
+        assert (found.exit_code, items[0]["metadata"]["name"]) == (code, "sound"), found.output
+        assert "demo" not in found.stdout
+        assert said in found.stderr
 
 
 def places(node: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
