@@ -3,6 +3,7 @@
 import ssl
 import uuid
 from base64 import b64decode
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -59,8 +60,11 @@ class Admission:
         for session in self._sessions.values():
             await session.close()
 
-    async def admit(self, request: Request) -> raw.Object | None:
-        """Return the object after mutation; raises DeniedError. Warnings are collected in the request."""
+    async def admit(self, request: Request, check: Callable[[raw.Object], None] | None = None) -> raw.Object | None:
+        """Return the object after mutation; raises DeniedError. Warnings are collected in the request.
+
+        `check` is the kind's own validation, which comes between the two sorts of webhooks, and raises what it finds.
+        """
         changed_by: list[str] = []
         hooks = self._hooks("mutatingwebhookconfigurations", request)
         for hook in hooks:
@@ -69,6 +73,8 @@ class Admission:
             for hook in hooks:
                 if hook.get("reinvocationPolicy") == "IfNeeded" and changed_by != [hook["name"]]:
                     await self._mutate(hook, request)
+        if check is not None and request.object is not None:
+            check(request.object)
         for hook in self._hooks("validatingwebhookconfigurations", request):
             await self._call(hook, request)
         return request.object

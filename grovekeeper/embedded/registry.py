@@ -64,12 +64,9 @@ class Registry:
             call.subresource,
             call.dry,
         )
-        admitted = await self.admission.admit(request)
+        admitted = await self.admission.admit(request, lambda mutated: strategy.check(call.kind, mutated, old))
         call.warnings += request.warnings
-        if admitted is None:
-            return {}
-        strategy.check(call.kind, admitted, old)
-        return admitted
+        return admitted or {}
 
     def keep(self, call: Call, obj: raw.Object) -> raw.Object:
         """Store an object, unless the call is a dry run; return it."""

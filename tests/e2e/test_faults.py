@@ -267,6 +267,10 @@ def test_a_scale_below_the_minimum_is_refused_or_lifted(world: World) -> None:
     for plural, name in scalable.items():
         code, text = refused(functools.partial(world.scale, plural, name, -1))
         assert code == 422, text
+    body = {"spec": {"replicas": -1}}
+    code, text = refused(lambda: world.request("PATCH", world.path("podgangsets", "w"), body, MERGE))
+    assert code == 422, text
+    assert "spec.replicas: Invalid value: -1: " in text, "the schema comes before the validating webhook"
     world.scale("podcliquescalinggroups", "w-0-sg-x", 1)
     world.stays(lambda: len(world.pods()) == 10, "the group's minimum")
 
