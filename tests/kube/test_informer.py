@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from grovekeeper.api import raw
-from grovekeeper.kube import client, discovery, errors, informer, resources, store
+from grovekeeper.kube import client, discovery, errors, informer, resources
 
 DOMAINS = resources.COMPUTE_DOMAINS
 
@@ -180,32 +180,3 @@ async def test_a_handler_that_fails_at_one_object_hears_of_the_others() -> None:
         lambda each: each.add_handler(handler),
     )
     assert heard == ["good"]
-
-
-def test_an_answer_that_comes_after_a_list_without_its_object_revives_nothing() -> None:
-    kept = store.Store()
-    kept.observe(pod("a", 5))
-    kept.replace([], 9)
-    kept.observe(pod("a", 7))
-    assert kept.all() == []
-    kept.observe(pod("b", 11))
-    assert kept.get("ns", "p") == pod("b", 11)
-
-
-def test_a_kind_that_went_and_came_back_is_followed_again() -> None:
-    kept = store.Store()
-    kept.observe(pod("a", 5))
-    kept.replace([], 5)
-    kept.replace([pod("a", 5)], 9)
-    kept.observe(pod("a", 10))
-    assert kept.all() == [pod("a", 10)]
-
-
-async def test_who_has_waited_in_vain_for_a_version_is_not_remembered() -> None:
-    kept = store.Store()
-    assert not await kept.reached(5, 0.001)
-    assert kept._waiting == []
-    job = asyncio.create_task(kept.reached(5, 5))
-    await asyncio.sleep(0)
-    kept.advance(5)
-    assert await job
