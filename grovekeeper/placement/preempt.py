@@ -15,7 +15,7 @@ from math import comb
 
 import numpy as np
 
-from grovekeeper.placement import pack, parts, place, request
+from grovekeeper.placement import affinity, pack, parts, place, request
 from grovekeeper.placement.nodes import Ints
 from grovekeeper.placement.snapshot import Snapshot
 
@@ -62,6 +62,7 @@ def plan(ask: request.GangAsk, snapshot: Snapshot, gangs: Sequence[Victim]) -> P
     trial = _Trial(ask, snapshot)
     if not lower or isinstance(root, request.Reasons) or trial.fits(lower) is None:
         return None
+    _opened(root, ask, snapshot, lower)
     freed = [snapshot.freed(victim.uids) for victim in lower]
     found_in: dict[int, list[int]] = {}
     for position, each in enumerate(freed):
@@ -83,6 +84,18 @@ def plan(ask: request.GangAsk, snapshot: Snapshot, gangs: Sequence[Victim]) -> P
         if found is not None:
             best = found
     return best[1] if best is not None else trial.thinned(lower)
+
+
+def _opened(root: parts.Unit, ask: request.GangAsk, snapshot: Snapshot, lower: Iterable[Victim]) -> None:
+    """Open to the parts the rows that only victims forbid: counts must not refuse what a search would find."""
+    with snapshot.without(uid for victim in lower for uid in victim.uids):
+        again = parts.tree(ask, snapshot)
+    if isinstance(again, request.Reasons):
+        return
+    for part, other in zip(root.leaves(), again.leaves(), strict=True):
+        # Where a peer is asked for, which rows are open depends on who stays: that is left to the search.
+        near = bool(affinity.terms(part.shape.spec, "podAffinity"))
+        part.allowed = part.eligible if near else part.allowed | other.allowed
 
 
 @dataclass(slots=True)

@@ -22,6 +22,8 @@ class Room:
         """Column by resource."""
         self.free: Ints = np.zeros((0, 1), dtype=np.int64)
         self.total: Ints = np.zeros((0, 1), dtype=np.int64)
+        self.resident: Ints = np.zeros((0, 1), dtype=np.int64)
+        """What pods that every node has take of it: as long as the node is there, so are they."""
         self.tenants: Ints = np.zeros(0, dtype=np.int64)
         """Pods by row, those that every node has left out."""
 
@@ -32,6 +34,7 @@ class Room:
             width = len(self.columns)
             self.free = np.vstack([self.free, np.zeros((grown, width), dtype=np.int64)])
             self.total = np.vstack([self.total, np.zeros((grown, width), dtype=np.int64)])
+            self.resident = np.vstack([self.resident, np.zeros((grown, width), dtype=np.int64)])
             self.tenants = np.append(self.tenants, np.zeros(grown, dtype=np.int64))
 
     def offer(self, row: int, offered: Mapping[str, int]) -> None:
@@ -47,6 +50,7 @@ class Room:
         """Empty the row of a node that has gone."""
         self.free[row] = 0
         self.total[row] = 0
+        self.resident[row] = 0
 
     def vector(self, requests: Mapping[str, int]) -> Ints | None:
         """Return a request as a row; None where some resource is on no node at all."""
@@ -72,6 +76,16 @@ class Room:
                 column = self.columns[resource]
             self.free[row, column] -= sign * min(amount, MOST)
 
+    def count(self, row: int, requests: shapes.Requests, sign: int, *, tenant: bool) -> None:
+        """Charge a pod (or give it back) that came to stay: a tenant, or one that the node will always have."""
+        self.take(row, requests, sign)
+        if tenant:
+            self.tenants[row] += sign
+            return
+        self.resident[row, 0] += sign
+        for resource, amount in requests.items():
+            self.resident[row, self.columns[resource]] += sign * min(amount, MOST)
+
     def _column(self, resource: str) -> None:
         if resource in self.columns:
             return
@@ -81,6 +95,7 @@ class Room:
             column[list(self._nodes.numbers.values())] = 1
         self.free = np.hstack([self.free, column])
         self.total = np.hstack([self.total, column])
+        self.resident = np.hstack([self.resident, np.zeros_like(column)])
 
     def _port_columns(self) -> list[int]:
         return [column for name, column in self.columns.items() if name.startswith(shapes.HOST_PORT)]

@@ -55,6 +55,42 @@ def requests(spec: raw.Object) -> Requests:
     return {name: amount for name, amount in total.items() if amount}
 
 
+def held(pod: raw.Object) -> Requests:
+    """Return what a pod on a node takes there: while it is resized in place, the larger of what it asks for and has.
+
+    Source: PodRequests of k8s.io/component-helpers, as kube-scheduler calls it. Raises ValueError for a bad quantity.
+    """
+    spec, status = pod["spec"], pod.get("status") or {}
+    fields = (("containers", "containerStatuses"), ("initContainers", "initContainerStatuses"))
+    told = {field: {entry.get("name"): entry for entry in status.get(key) or ()} for field, key in fields}
+    if not any(told.values()):
+        return requests(spec)
+    refused = any(
+        (entry.get("type"), entry.get("reason")) == ("PodResizePending", "Infeasible")
+        for entry in status.get("conditions") or ()
+    )
+    now: raw.Object = {
+        field: [_resized(each, told[field].get(each.get("name")) or {}, refused) for each in spec.get(field) or ()]
+        for field, _key in fields
+    }
+    return requests({**spec, **now})
+
+
+def _resized(container: raw.Object, status: raw.Object, refused: bool) -> raw.Object:
+    """Return a container that asks for what its status says where that is more, or where its resize was refused."""
+    resources = container.get("resources") or {}
+    asked = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
+    has = [status.get("allocatedResources") or {}, (status.get("resources") or {}).get("requests") or {}]
+    if not any(has) or all(asked == each for each in has if each):
+        return container
+    most: raw.Object = {}
+    for each in (*(() if refused else (asked,)), *has):
+        for name, text in each.items():
+            if name not in most or quantity.amount(name, text) > quantity.amount(name, most[name]):
+                most[name] = text
+    return {**container, "resources": {"requests": most}}
+
+
 def shape(spec: raw.Object, labels: Mapping[str, str]) -> Shape:
     """Return the shape of a pod."""
     return Shape(requests(spec), spec, _avoids_itself(spec, labels))

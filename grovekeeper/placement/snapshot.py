@@ -6,7 +6,9 @@ yet), pods that we have assumed, and nominated pods. All arithmetic is on intege
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from grovekeeper.api import raw
 from grovekeeper.placement import nodes, room
@@ -39,6 +41,8 @@ class Snapshot:
         """Every pod that was seen, by UID: for its labels."""
         self._repelling: dict[str, raw.Object] = {}
         """Those of them with required anti-affinity."""
+        self._lent: frozenset[str] = frozenset()
+        """UIDs of pods that are not there at the moment, for asking "what if"."""
 
     def __len__(self) -> int:
         return len(self._nodes.numbers)
@@ -86,7 +90,7 @@ class Snapshot:
         if node:
             if known is not None and known.node == node and known.nominated_priority is None:
                 known.assumed = False
-                return False
+                return self._resize(uid, known, self._of(pod))
             self._drop(uid)
             self._charge(uid, _Charge(node, self._of(pod), False, None, not _of_node(pod)))
             return False
@@ -127,14 +131,18 @@ class Snapshot:
 
     @contextmanager
     def without(self, uids: Iterable[str]) -> Iterator[None]:
-        """Within the block, what these pods are charged with is free: for asking "what if". O(pods)."""
-        lent = [charge for uid in set(uids) if (charge := self._charges.get(uid)) is not None]
+        """Within the block, these pods are not there: for asking "what if". O(pods asked for)."""
+        before = self._lent
+        away = frozenset(uids) - before
+        lent = [charge for uid in away if (charge := self._charges.get(uid)) is not None]
         spots = [(row, charge.requests) for charge in lent if (row := self._nodes.numbers.get(charge.node)) is not None]
         for row, requests in spots:
             self._room.take(row, requests, -1)
+        self._lent = before | away
         try:
             yield
         finally:
+            self._lent = before
             for row, requests in spots:
                 self._room.take(row, requests, 1)
 
@@ -145,7 +153,7 @@ class Snapshot:
         not among them.
         """
         for uid, pod in (self._repelling if repelling else self._pods).items():
-            charge = self._charges.get(uid)
+            charge = self._charges.get(uid) if uid not in self._lent else None
             row = self._nodes.numbers.get(charge.node) if charge is not None else None
             if row is not None:
                 yield row, pod
@@ -245,8 +253,9 @@ class Snapshot:
         return self._nodes.domains(key, len(self._room.free))
 
     def totals(self) -> Ints:
-        """Return what each node offers when empty."""
-        return self._room.total
+        """Return what each node offers when empty, but for the pods that every node has: those are always there."""
+        result: Ints = np.maximum(self._room.total - self._room.resident, 0)
+        return result
 
     def higher_nominations(self, priority: int) -> Iterable[tuple[str, shapes.Requests]]:
         """Yield node and requests of nominated pods of lower priority than the asker: they do not hold against it."""
@@ -256,16 +265,27 @@ class Snapshot:
 
     def _of(self, pod: raw.Object) -> shapes.Requests:
         try:
-            return shapes.requests(pod["spec"])
+            return shapes.held(pod)
         except ValueError:
             return {}
 
+    def _resize(self, uid: str, charge: _Charge, requests: shapes.Requests) -> bool:
+        """Charge a pod with what it has now; return whether that made room."""
+        if charge.requests == requests:
+            return False
+        freed = self._freed
+        self._drop(uid)
+        self._charge(uid, replace(charge, requests=requests))
+        grown = any(requests.get(name, 0) < amount for name, amount in charge.requests.items())
+        self._freed = freed + grown
+        return grown
+
     def _recount(self, row: int, name: str) -> None:
         self._room.free[row] = self._room.total[row]
+        self._room.resident[row] = 0
         self._room.tenants[row] = 0
         for uid in self._by_node.get(name, ()):
-            self._room.take(row, self._charges[uid].requests, 1)
-            self._room.tenants[row] += self._charges[uid].tenant
+            self._room.count(row, self._charges[uid].requests, 1, tenant=self._charges[uid].tenant)
 
     def _charge(self, uid: str, charge: _Charge) -> None:
         self._charges[uid] = charge
@@ -274,8 +294,7 @@ class Snapshot:
             self._nominated[uid] = charge
         row = self._nodes.numbers.get(charge.node)
         if row is not None:
-            self._room.take(row, charge.requests, 1)
-            self._room.tenants[row] += charge.tenant
+            self._room.count(row, charge.requests, 1, tenant=charge.tenant)
 
     def _drop(self, uid: str) -> bool:
         charge = self._charges.pop(uid, None)
@@ -286,8 +305,7 @@ class Snapshot:
         self._nominated.pop(uid, None)
         row = self._nodes.numbers.get(charge.node)
         if row is not None:
-            self._room.take(row, charge.requests, -1)
-            self._room.tenants[row] -= charge.tenant
+            self._room.count(row, charge.requests, -1, tenant=charge.tenant)
         return True
 
 

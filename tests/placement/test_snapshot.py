@@ -1,0 +1,123 @@
+"""The snapshot counts what is there: also in questions of "what if", of pods that grow, of nodes that are "empty"."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from grovekeeper.placement import place, preempt, request, reserve, snapshot
+from tests.placement.test_place import cluster, gang, group, node, spec
+
+ON_HOST = "kubernetes.io/hostname"
+
+
+def pod(name: str, where: str, gpus: int = 4, labels: Any = None, **more: Any) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": "ns", "uid": name, "labels": labels or {"app": name}}
+    return {"metadata": metadata, "spec": {**spec(gpus, **more), "nodeName": where}}
+
+
+def term(kind: str, app: str, key: str = "rack") -> dict[str, Any]:
+    found = {"topologyKey": key, "labelSelector": {"matchLabels": {"app": app}}}
+    return {"affinity": {kind: {"requiredDuringSchedulingIgnoredDuringExecution": [found]}}}
+
+
+def ask(body: dict[str, Any], count: int = 1) -> request.GangAsk:
+    pods = tuple(request.PodAsk(f"w-{i}", f"w-{i}", body, {"app": "w"}) for i in range(count))
+    return replace(gang(request.GroupAsk("w", pods, count)), priority=10)
+
+
+def test_nobody_is_evicted_for_a_gang_that_has_to_be_near_the_victim() -> None:
+    room = cluster(4)
+    for index in range(4):
+        room.upsert_pod(pod(f"low-{index}", f"n00{index}", labels={"app": "low"}))
+    victims = [preempt.Victim(f"ns/low-{i}", 0, "2026-01-01", frozenset({f"low-{i}"})) for i in range(4)]
+    alone = [preempt.Victim("ns/low", 0, "2026-01-01", frozenset(f"low-{i}" for i in range(4)))]
+    near = ask(spec(4, **term("podAffinity", "low")))
+    assert preempt.plan(near, room, alone) is None, "its peers would have gone"
+    room.upsert_pod(pod("stays", "n001", 0, labels={"app": "low"}))
+    found = preempt.plan(near, room, victims)
+    assert found is not None
+    assert len(found.victims) == 1, "one that stays is there to be near to"
+
+
+def test_a_victim_that_repels_the_gang_repels_nobody_once_it_has_gone() -> None:
+    room = cluster(4)
+    for index in range(4):
+        room.upsert_pod(pod(f"low-{index}", f"n00{index}", 1, labels={"app": "low"}))
+    victims = [preempt.Victim("ns/low", 0, "2026-01-01", frozenset(f"low-{i}" for i in range(4)))]
+    found = preempt.plan(ask(spec(1, **term("podAntiAffinity", "low"))), room, victims)
+    assert found is not None
+    room = cluster(4)
+    room.upsert_pod(pod("low", "n000", 1, **term("podAntiAffinity", "w")))
+    one = [preempt.Victim("ns/low", 0, "2026-01-01", frozenset({"low"}))]
+    assert preempt.plan(ask(spec(1)), room, one) is not None
+    assert isinstance(place.place(ask(spec(1)), room), request.Reasons), "nothing was really taken away"
+
+
+def test_a_pod_that_grows_or_shrinks_in_place_is_charged_what_it_has_now() -> None:
+    room = cluster(1)
+    room.upsert_pod(pod("theirs", "n000", 1))
+    assert isinstance(place.place(gang(group("w", 1, 2)), room), request.Placement)
+    room.upsert_pod(pod("theirs", "n000", 3))
+    assert isinstance(place.place(gang(group("w", 1, 2)), room), request.Reasons)
+    openings = room.openings
+    assert room.upsert_pod(pod("theirs", "n000", 2)), "there may be room now"
+    assert room.openings > openings
+    assert isinstance(place.place(gang(group("w", 1, 2)), room), request.Placement)
+    assert not room.upsert_pod(pod("theirs", "n000", 2))
+
+
+@pytest.mark.parametrize(
+    ("status", "free"),
+    [
+        ({"containerStatuses": [{"name": "c", "allocatedResources": {"nvidia.com/gpu": "3"}}]}, 1),
+        ({"containerStatuses": [{"name": "c", "resources": {"requests": {"nvidia.com/gpu": "4"}}}]}, 0),
+        ({"containerStatuses": [{"name": "c", "allocatedResources": {"nvidia.com/gpu": "1"}}]}, 2),
+        ({"containerStatuses": [{"name": "c", "resources": None}, {"name": "other"}]}, 2),
+    ],
+)
+def test_a_pod_that_has_not_shrunk_yet_keeps_what_it_has(status: dict[str, Any], free: int) -> None:
+    room = cluster(1)
+    room.upsert_pod({**pod("theirs", "n000", 2), "status": status})
+    assert room.free()[0, room.resource_names().index("nvidia.com/gpu")] == free
+
+
+def of_daemon_set(where: str, cpu: str = "1") -> dict[str, Any]:
+    owner = {"kind": "DaemonSet", "name": "agent", "uid": "agent", "controller": True}
+    metadata = {"name": f"agent-{where}", "uid": f"agent-{where}", "namespace": "sys", "ownerReferences": [owner]}
+    containers = [{"name": "c", "resources": {"requests": {"cpu": cpu}}}]
+    return {"metadata": metadata, "spec": {"containers": containers, "nodeName": where}}
+
+
+def whole_nodes(count: int, cpu: str) -> request.GangAsk:
+    body = {"containers": [{"name": "c", "resources": {"requests": {"cpu": cpu}}}]}
+    pods = tuple(request.PodAsk(f"w-{i}", f"w-{i}", body) for i in range(count))
+    return gang(request.GroupAsk("w", pods, count), required="rack")
+
+
+def with_agents() -> snapshot.Snapshot:
+    room = cluster(4)
+    for index in range(4):
+        room.upsert_pod(of_daemon_set(f"n00{index}"))
+    return room
+
+
+def test_what_fits_no_node_beside_the_pods_that_every_node_has_can_never_fit_and_keeps_nothing() -> None:
+    room = with_agents()
+    answer = place.place(whole_nodes(2, "16"), room)
+    assert isinstance(answer, request.Reasons)
+    assert answer.never, answer.summary
+    assert reserve.nodes(whole_nodes(2, "16"), room) == frozenset()
+    assert isinstance(place.place(whole_nodes(2, "15"), room), request.Placement)
+
+
+def test_pods_that_every_node_has_are_followed_when_they_go_and_when_the_node_changes() -> None:
+    room = with_agents()
+    room.upsert_node(node(0, gpus=8))
+    room.upsert_pod({**of_daemon_set("n001"), "status": {"phase": "Failed"}})
+    room.remove_pod("agent-n002")
+    room.remove_node("n003")
+    room.upsert_node(node(3))
+    cpu, rows = room.resource_names().index("cpu"), [room.row_of(f"n00{index}") for index in range(4)]
+    assert room.totals()[rows, cpu].tolist() == [15000, 16000, 16000, 15000]
+    assert room.free()[rows, cpu].tolist() == [15000, 16000, 16000, 15000]
