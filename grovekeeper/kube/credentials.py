@@ -4,11 +4,16 @@ import functools
 import os
 import ssl
 from base64 import b64encode
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from grovekeeper.api import raw
+from grovekeeper.api import raw, structural
 from grovekeeper.kube import errors, execplugin
+from grovekeeper.kube import kubeconfig as kubeconfigs
+
+Renewal = Callable[[raw.Json], Awaitable[None]]
+"""Puts a fresh token into the official package's configuration; called before each request."""
 
 
 class Credentials(Protocol):
@@ -24,7 +29,7 @@ class Credentials(Protocol):
 class Configured:
     """The pod's service account or a kubeconfig, through kubernetes.aio.
 
-    What ages is renewed: the token of a service account, and that of a kubeconfig's program (`execplugin`).
+    What ages is renewed: the token of a service account, that of a kubeconfig's program (`execplugin`) or token file.
     """
 
     def __init__(self, configuration: raw.Json) -> None:
@@ -36,7 +41,7 @@ class Configured:
         """Return the authorization header. Raises errors.Unauthorized where there is no new token."""
         try:
             value = await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
-        except execplugin.PluginError as error:
+        except (execplugin.PluginError, kubeconfigs.KubeconfigError) as error:
             raise errors.Unauthorized(str(error)) from error
         if value and not value.startswith(("Bearer ", "Basic ")):
             value = f"Bearer {value}"
@@ -48,61 +53,86 @@ async def load(kubeconfig: Path | None = None) -> Credentials:
 
     Raises errors.Unauthorized with the next step where neither can be used.
     """
-    import yaml
     from kubernetes.aio import client as official
     from kubernetes.aio import config
 
     settings: raw.Json = config
     configuration = official.Configuration()
+    in_pod = kubeconfig is None and Path("/var/run/secrets/kubernetes.io/serviceaccount/token").exists()
+    where = "the pod's service account" if in_pod else kubeconfig or "KUBECONFIG or ~/.kube/config"
     try:
-        if kubeconfig is None and Path("/var/run/secrets/kubernetes.io/serviceaccount/token").exists():
+        if in_pod:
             settings.load_incluster_config(client_configuration=configuration)
         else:
             await _read(configuration, _paths(kubeconfig))
         return Configured(configuration)
-    except execplugin.PluginError as error:
-        raise errors.Unauthorized(f"no cluster: {error}") from error
-    except (config.ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, AttributeError) as error:
-        # TypeError and AttributeError: the package reads whatever YAML it finds as if it were a kubeconfig.
-        where = kubeconfig or "KUBECONFIG or ~/.kube/config"
-        odd = isinstance(error, TypeError | AttributeError | UnicodeDecodeError)
-        why = "it is not a kubeconfig" if odd else " ".join(str(error).split())
+    except (execplugin.PluginError, kubeconfigs.KubeconfigError) as error:
+        raise errors.Unauthorized(f"no cluster: {error}; or give another with --kubeconfig") from error
+    except (config.ConfigException, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        # What Python says of a value has the value in it, which may be a secret.
+        told = isinstance(error, OSError | config.ConfigException)
+        why = " ".join(str(error).split()) if told else f"odd fields: {type(error).__name__}"
         raise errors.Unauthorized(f"no cluster: {where} cannot be used ({why}); give one with --kubeconfig") from error
 
 
-def _paths(kubeconfig: Path | None) -> str:
-    """Return the kubeconfigs to read. Raises FileNotFoundError where there is none: the package goes on without."""
+def _paths(kubeconfig: Path | None) -> list[Path]:
+    """Return the kubeconfigs to read, those that are there. Raises FileNotFoundError where none is."""
     listed = [str(kubeconfig)] if kubeconfig else os.environ.get("KUBECONFIG", "~/.kube/config").split(os.pathsep)
-    if not any(Path(entry).expanduser().is_file() for entry in listed if entry):
+    found = [path for entry in listed if entry and (path := Path(entry).expanduser()).is_file()]
+    if not found:
         raise FileNotFoundError(f"there is no file {' or '.join(listed)}")
-    return os.pathsep.join(listed)
+    return found
 
 
-async def _read(configuration: raw.Json, paths: str) -> None:
-    """Set the configuration by kubeconfigs. Raises PluginError, and whatever the package meets in them."""
+async def _read(configuration: raw.Json, paths: list[Path]) -> None:
+    """Set the configuration by kubeconfigs. Raises KubeconfigError, PluginError, and what the package meets in them."""
     from kubernetes.aio.config import kube_config
 
     official: raw.Json = kube_config
-    merged = official.KubeConfigMerger(paths).config
-    context = merged["contexts"].get_with_name(merged["current-context"])["context"]
-    name = context.safe_get("user")
-    user = name and merged["users"].get_with_name(name, safe=True)
-    if name and not user:
-        raise ValueError(f"context {merged['current-context']} names user {name}, which it does not have")
-    plugin = _plugin(user) if user else None
-    if plugin is not None:
+    chosen = kubeconfigs.read(paths)
+    user, renewal = await _authenticated(chosen)
+    url = kubeconfigs.server(chosen.cluster)
+    cluster, fields = _plain(chosen.cluster, "certificate-authority"), dict(user.fields)
+    if url.startswith("https"):
+        authority, pair = kubeconfigs.authority(chosen.cluster), kubeconfigs.pair(user)
+        fields = _plain(user, "client-certificate", "client-key")
+        cluster |= _encoded({"certificate-authority-data": authority})
+        fields |= _encoded(dict(zip(("client-certificate-data", "client-key-data"), pair or (), strict=False)))
+    merged = {
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+        "clusters": [{"name": "c", "cluster": cluster}],
+        "users": [{"name": "c", "user": fields}],
+    }
+    await official.KubeConfigLoader(config_dict=merged).load_and_set(configuration)
+    configuration.refresh_api_key_hook = renewal
+
+
+async def _authenticated(chosen: kubeconfigs.Chosen) -> tuple[kubeconfigs.Entry, Renewal | None]:
+    """Return the user's fields with what a program or a file of it gives, and what renews that."""
+    user = chosen.user
+    entry = user.fields.get("exec")
+    if entry is not None:
+        if not isinstance(entry, dict):
+            raise user.fault("exec", f"must be a mapping, found {structural.word(entry)}: put the command below it")
         # For the package, what the program gives is what the kubeconfig says.
-        entry = {key: value for key, value in user.value["user"].items() if key != "exec"}
-        user.value["user"] = {**entry, **_answered(await plugin.status())}
-    await official.KubeConfigLoader(config_dict=merged, config_base_path=None).load_and_set(configuration)
-    if plugin is not None:
-        configuration.refresh_api_key_hook = functools.partial(_renew, plugin)
+        plugin = execplugin.Plugin(user.file, chosen.user_name, entry)
+        fields = {key: value for key, value in user.fields.items() if key != "exec"}
+        given = {**fields, **_answered(await plugin.status())}
+        return kubeconfigs.Entry(user.file, f"{user.place}exec: its ", given), functools.partial(_renew, plugin)
+    token = kubeconfigs.token(user)
+    plain = {key: value for key, value in user.fields.items() if key not in ("token", "tokenFile")}
+    renewal = functools.partial(_reread, user) if user.fields.get("tokenFile") else None
+    return kubeconfigs.Entry(user.file, user.place, {**plain, "token": token} if token else plain), renewal
 
 
-def _plugin(user: raw.Json) -> execplugin.Plugin | None:
-    """Return the program of one of the users of a kubeconfig, or None where it has none."""
-    entry = user.value["user"].get("exec")
-    return None if entry is None else execplugin.Plugin(Path(user.path).absolute(), user.value["name"], entry)
+def _plain(entry: kubeconfigs.Entry, *files: str) -> raw.Object:
+    """Return the fields without those of certificates."""
+    return {key: value for key, value in entry.fields.items() if key.removesuffix("-data") not in files}
+
+
+def _encoded(pems: Mapping[str, bytes | None]) -> dict[str, str]:
+    return {key: b64encode(pem).decode() for key, pem in pems.items() if pem}
 
 
 async def _renew(plugin: execplugin.Plugin, configuration: raw.Json) -> None:
@@ -110,6 +140,11 @@ async def _renew(plugin: execplugin.Plugin, configuration: raw.Json) -> None:
     token = (await plugin.status()).get("token")
     if token:
         configuration.api_key["BearerToken"] = f"Bearer {token}"
+
+
+async def _reread(user: kubeconfigs.Entry, configuration: raw.Json) -> None:
+    """Take the token that the user's file has now."""
+    configuration.api_key["BearerToken"] = f"Bearer {kubeconfigs.token(user)}"
 
 
 def _answered(status: raw.Object) -> raw.Object:

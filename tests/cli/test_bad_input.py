@@ -95,7 +95,7 @@ def test_quantities_that_are_no_numbers_are_named_and_the_rest_is_placed(tmp_pat
         pytest.param(("check", ""), '"": no such file or folder', id="an empty name"),
         pytest.param(("convert", "--to", "PodGangSet", "FOLDER"), "has no .yaml, .yml or .json", id="nothing in it"),
         pytest.param(("run", "worker", "--queues", "placment"), '"placment": there are reconcile and', id="a queue"),
-        pytest.param(("topology", "--kubeconfig", "BYTES"), "it is not a kubeconfig", id="a kubeconfig of bytes"),
+        pytest.param(("topology", "--kubeconfig", "BYTES"), "bytes is not a kubeconfig", id="a kubeconfig of bytes"),
         pytest.param(("tree", "a", "--kubeconfig", "none"), "there is no file none", id="no kubeconfig"),
     ],
 )
@@ -120,7 +120,9 @@ contexts: [{name: t, context: {cluster: t, user: t}}]
 
 def test_a_certificate_that_is_none_is_a_kubeconfig_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "config").write_text(KUBECONFIG)
-    assert "config cannot be used" in said("topology", "--kubeconfig", tmp_path / "config")
+    assert "certificate-authority-data is base64, but not of PEM" in said(
+        "topology", "--kubeconfig", tmp_path / "config"
+    )
 
 
 @pytest.mark.parametrize("verb", ["explain", "tree", "rollback"])

@@ -22,11 +22,11 @@ contexts: [{name: t, context: {cluster: t, user: t}}]
     ("text", "word"),
     [
         pytest.param(None, "there is no file", id="missing"),
-        pytest.param("a: [", "cannot be used", id="not YAML"),
-        pytest.param("[]", "cannot be used", id="a list"),
-        pytest.param("kind: Config", "cannot be used", id="nothing in it"),
-        pytest.param(REFUSED.replace("current-context: t", "current-context: u"), "cannot be used", id="no context"),
-        pytest.param(REFUSED.replace("user: t}", "user: u}"), "context t names user u", id="no user"),
+        pytest.param("a: [", "is not YAML (line 1)", id="not YAML"),
+        pytest.param("[]", "is not a kubeconfig", id="a list"),
+        pytest.param("kind: Config", "current-context is missing", id="nothing in it"),
+        pytest.param(REFUSED.replace("current-context: t", "current-context: u"), 'is "u"', id="no context"),
+        pytest.param(REFUSED.replace("user: t}", "user: u}"), 'contexts[name=t].context.user is "u"', id="no user"),
     ],
 )
 async def test_a_kubeconfig_that_cannot_be_used_is_named(
