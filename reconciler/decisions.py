@@ -13,6 +13,8 @@ from grovekeeper.reconciler import pins
 
 Pods = Mapping[str, Sequence[raw.Object]]
 """Pods of a gang by PodClique FQN."""
+BY_OTHERS = "pods of higher priority"
+"""For whom a gang gave up its room whose pods another scheduler has preempted."""
 
 
 def placement(live: raw.Object | None) -> dict[str, str]:
@@ -34,6 +36,12 @@ def preempted(live: raw.Object | None) -> str:
     """Return for whom a gang gave up its room and has none again; empty where it has, or was not preempted."""
     text: str = (((live or {}).get("metadata") or {}).get("annotations") or {}).get(names.ANNOTATION_PREEMPTED) or ""
     return text
+
+
+def gave_way(live: raw.Object | None) -> str:
+    """Return for which gang of ours (namespace/name) a gang gave up its room and has none again; empty otherwise."""
+    found = preempted(live)
+    return "" if found == BY_OTHERS else found
 
 
 def annotations(

@@ -13,6 +13,7 @@ from grovekeeper.kube import errors, resources
 from grovekeeper.reconciler import (
     children,
     cycle,
+    decisions,
     faults,
     gangstatus,
     handover,
@@ -22,6 +23,7 @@ from grovekeeper.reconciler import (
     recovery,
     release,
     turns,
+    victims,
     view,
 )
 from grovekeeper.reconciler.context import Context, Result
@@ -162,6 +164,7 @@ class Owner:
         metrics.GANGS_WAITING.set(len(self.turns.waiting))
         self.releases.note_whole(key, found)
         again = await self.releases.unwind(key, found)
+        settled = await self._settle(found, stuck=why_not is not None)
         held = gangstatus.held_up(found.gang, found.pods) if missing else None
         if held is not None:
             await self.writer.announce(found, held)
@@ -170,10 +173,20 @@ class Owner:
         ends = self.taken.claims.next_end(f"{found.w.namespace}/{found.gang.name}")
         waits = [
             seconds
-            for seconds in (again, later, soon, ends, _RETRY_SECONDS if why_not else None)
+            for seconds in (again, later, soon, settled, ends, _RETRY_SECONDS if why_not else None)
             if seconds is not None
         ]
         return Result(min(waits) if waits else None)
+
+    async def _settle(self, found: view.Found, *, stuck: bool) -> float | None:
+        """Bring to its end what a preemption has begun with the gang; a scaled gang falls with its base gang."""
+        namespace, base = found.w.namespace, found.gang.base
+        if not decisions.gave_way(self.ctx.stores.gangs.get(namespace, found.gang.name)):
+            return None
+        based = base is None or self.cached.base_is_placed(found)
+        stuck = stuck or (not based and keys.gang(namespace, str(base)) in self.turns.waiting)
+        whole = based and gangstatus.scheduled(found.gang, found.pods)
+        return await victims.settle(self.ctx, found, self.taken.claims.given_up, whole=whole, stuck=stuck)
 
     async def _wake_scaled(self, found: view.Found) -> None:
         """Scaled gangs that wait for this base gang are looked at when it has been placed."""

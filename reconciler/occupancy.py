@@ -12,6 +12,7 @@ from grovekeeper.expand import plan
 from grovekeeper.placement import snapshot
 from grovekeeper.reconciler import decisions, reservations
 from grovekeeper.reconciler.context import Context
+from grovekeeper.runtime import clock
 
 
 @dataclass(slots=True)
@@ -29,6 +30,8 @@ class Occupancy:
     """UID of each of these pods to its priority: what was counted, whatever the cache has known before an event."""
     _looking: set[str] = field(default_factory=set)
     """UIDs of pods of others that look for a node."""
+    _ending: dict[str, raw.Object] = field(default_factory=dict)
+    """Pods on nodes that are being deleted, by UID."""
 
     def __post_init__(self) -> None:
         self.claims = reservations.Reservations(self.ctx, self.room)
@@ -53,6 +56,10 @@ class Occupancy:
             self._looking.add(uid)
         else:
             self._looking.discard(uid)
+        if new is not None and new["spec"].get("nodeName") and plan.terminating(new) and not plan.finished(new):
+            self._ending[uid] = new
+        else:
+            self._ending.pop(uid, None)
         ended = new is not None and plan.finished(new) and plan.terminating(new)
         gone = new if ended else old if new is None else None
         if gone is not None:
@@ -72,6 +79,19 @@ class Occupancy:
             self._held[uid] = priority
             self._priorities[priority] += 1
             self.landed += before is None
+
+    def ending(self, patience: float) -> dict[str, raw.Object]:
+        """Return by UID the pods whose room is about to be free for anybody. O(pods that are being deleted).
+
+        Not those that should have ended more than `patience` seconds ago, by the time that their deletion tells.
+        """
+        now = self.ctx.clock.now().timestamp()
+        return {
+            uid: pod
+            for uid, pod in self._ending.items()
+            if clock.parse(pod["metadata"]["deletionTimestamp"]).timestamp() + patience > now
+            and not self.claims.leaves(pod)
+        }
 
     def take_back(self, pods: Sequence[raw.Object]) -> None:
         """Take back what was assumed for pods; what a successor among them holds by its nomination is charged again."""

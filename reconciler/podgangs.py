@@ -115,7 +115,7 @@ class Writer:
         whole, noted = gangstatus.scheduled(found.gang, found.pods), decisions.preempted(live)
         gone = any(plan.preempted(pod) for pods in found.pods.values() for pod in pods)
         if gone and not whole and not noted:
-            value = "pods of higher priority"
+            value = decisions.BY_OTHERS
         elif whole and noted and found.w.scheduler != names.SCHEDULER_STOCK:
             value = ""
         else:

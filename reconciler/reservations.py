@@ -46,12 +46,10 @@ class Reservations:
         """
         metadata = pod["metadata"]
         uid = metadata["uid"]
-        node = self.room.node_of(uid)
+        node, leaves = self.room.node_of(uid), self.leaves(pod)
         heir = self._heirs.pop(uid, None)
-        if uid in self.given_up:
-            self.given_up.discard(uid)
-            return False
-        if node is None or plan.disrupted(pod) or not _is_firm(pod) or not self._is_wanted(metadata):
+        self.given_up.discard(uid)
+        if node is None or not leaves:
             return False
         if heir is not None and self.room.node_of(heir) is not None:
             return False  # the room is the successor's already
@@ -60,6 +58,13 @@ class Reservations:
         self.room.hand_over(uid, mark)
         self._claims[mark] = Claim(gang, node, metadata, self._now() + self.ctx.settings.reconcile.reservation_seconds)
         return True
+
+    def leaves(self, pod: raw.Object) -> bool:
+        """Return whether a pod that has room leaves it to a successor when it goes, and not to anybody."""
+        metadata = pod["metadata"]
+        if metadata["uid"] in self.given_up or self.room.node_of(metadata["uid"]) is None:
+            return False
+        return not plan.disrupted(pod) and _is_firm(pod) and self._is_wanted(metadata)
 
     def appeared(self, pod: raw.Object) -> None:
         """Take in a pod as it is now: one that is charged itself needs no claim."""
