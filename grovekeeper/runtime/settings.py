@@ -24,6 +24,10 @@ def _redis_scheme(url: str) -> str:
     return url
 
 
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -32,13 +36,13 @@ class Webhook(_Part):
     """The admission server."""
 
     bind: str = "0.0.0.0"  # noqa: S104 - a pod's server listens on the pod's address
-    port: int = 9443
+    port: Port = 9443
     cert_mode: Literal["auto", "files"] = "auto"
     cert_dir: Path = Path("/etc/grovekeeper/webhook-certs")
     service_name: str = "grovekeeper-webhook"
     secret_name: str = "grovekeeper-webhook-cert"  # noqa: S105 - a name
     configuration_name: str = "grovekeeper"
-    shutdown_delay: float = 10.0
+    shutdown_delay: Seconds = 10.0
     """How long to go on answering after SIGTERM: that we are gone reaches API servers late."""
     url: str | None = None
     """Where the API server reaches us if not through the Service: a host outside the cluster (tests, demo)."""
@@ -49,18 +53,18 @@ class Reconcile(_Part):
 
     concurrency: Annotated[int, Field(ge=1, le=64)] = 2
     batch: Annotated[int, Field(ge=1, le=512)] = 64
-    resync_seconds: float = 600.0
-    bind_timeout_seconds: float = 30.0
+    resync_seconds: Annotated[Seconds, Field(ge=1)] = 600.0
+    bind_timeout_seconds: Seconds = 30.0
     hold: Literal["always", "contended", "never"] = "contended"
-    reserve_after_seconds: float = 120.0
+    reserve_after_seconds: Seconds = 120.0
     """A gang that has waited this long gets a domain kept for it: gangs behind it are placed elsewhere."""
-    reservation_seconds: float = 300.0
+    reservation_seconds: Seconds = 300.0
     """For how long a node is held for the successor of a pod that is gone, while it cannot be placed."""
     disruption_budgets: bool = True
     """A PodDisruptionBudget for each PodClique; a set's annotation grovekeeper.io/disruption-budget overrides it."""
-    drain_patience_seconds: float | None = 3600.0
+    drain_patience_seconds: Seconds | None = 3600.0
     """For how long our budgets hold up the drain of a cordoned node; None: for ever."""
-    stuck_terminating_seconds: float | None = None
+    stuck_terminating_seconds: Seconds | None = None
     """Force-delete pods that are still terminating on a lost node after this long; None: never."""
 
 
@@ -98,7 +102,7 @@ class Settings(_Part):
     redis_url: Annotated[str, AfterValidator(_redis_scheme)] = "redis://127.0.0.1:6379/0"
     redis_password_file: Path | None = None
     metrics_bind: str = "0.0.0.0"  # noqa: S104 - scraped from other pods
-    metrics_port: int = 9445
+    metrics_port: Port = 9445
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "text"] = "json"
     clock_offset_file: Path | None = None

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from grovekeeper.embedded import registration
 from grovekeeper.runtime import settings
@@ -152,6 +153,9 @@ def test_helm_finds_nothing_to_say_of_the_chart() -> None:
         pytest.param('redis={"url": "r:6379"}', id="a Redis URL that is none"),
         pytest.param('webhook={"certManager": {"issuer": {}}}', id="issuer"),
         pytest.param('disruptionBudget={"enabled": false}', id="top level"),
+        pytest.param('settings={"bogus": 1}', id="a setting"),
+        pytest.param('settings={"reconcile": {"bogus": 1}}', id="a setting of a part"),
+        pytest.param('settings={"reconcile": {"batch": "many"}}', id="a setting of another type"),
         pytest.param('imagePullSecrets=["name"]', id="pull secrets of another shape"),
     ],
 )
@@ -167,6 +171,15 @@ def test_a_value_that_would_do_nothing_is_refused(value: str) -> None:
     [
         ('webhook={"certManager": {"issuerRef": {"name": "ca"}}}', "needs webhook.certMode: files"),
         ('redis={"passwordSecret": {"name": "p"}}', "set redis.url, too"),
+        ('schedulers={"default": "volcano"}', "not among schedulers.profiles (default-scheduler): add it there"),
+        ('schedulers={"profiles": ["volcano"], "default": "podgroup"}', "(volcano, default-scheduler): add it there"),
+        ("metricsPort=9443", "webhook.port and metricsPort are both 9443: give one of them another port"),
+        ('podLabels={"app.kubernetes.io/name": "mine"}', "app.kubernetes.io/name is the chart's own"),
+        ('settings={"metrics_port": 1}', "settings.metrics_port is set by a value of its own"),
+        ('settings={"schedulers": {}}', "follows, too: set schedulers instead"),
+        ('settings={"webhook": {"cert_mode": "files"}}', "set webhook.certMode instead"),
+        ('settings={"webhook": {"cert_dir": "/x"}}', "settings.webhook.cert_dir is a name that the chart gives"),
+        ('settings={"reconcile": {"hold": "never"}}', "set hold instead"),
     ],
 )
 def test_values_that_contradict_each_other_are_refused_with_the_next_step(value: str, words: str) -> None:
@@ -237,6 +250,39 @@ def test_the_components_can_read_the_settings_that_the_chart_writes(values: tupl
     if "kai" in str(values):
         assert "a: b" in found.exempt_users
         assert found.schedulers.default == "kai-scheduler"
+
+
+def test_the_schema_of_settings_is_that_of_the_components_and_what_the_chart_sets_is_nobody_elses() -> None:
+    model = settings.Settings.model_json_schema()
+    ours = json.loads((helm.CHART / "values.schema.json").read_text())["properties"]["settings"]["properties"]
+    written = yaml.safe_load(next(o for o in helm.template() if o["kind"] == "ConfigMap")["data"]["settings.yaml"])
+    parts = {"webhook": "Webhook", "reconcile": "Reconcile"}
+    compared = {(): (ours, model["properties"], written)}
+    compared |= {
+        (part,): (ours[part]["properties"], model["$defs"][name]["properties"], written[part])
+        for part, name in parts.items()
+    }
+    for path, (schema, fields, given) in compared.items():
+        assert schema.keys() == fields.keys()
+        for field in fields.keys() - {"webhook", "reconcile"}:
+            value: Any = {}
+            for key in (field, *reversed(path)):
+                value = {key: value or 1}
+            if schema[field]:
+                assert field not in given, f"{field} would be written twice"
+                assert allowed(schema[field]) == allowed(fields[field]), field
+            else:
+                done = helm.tried(f"settings={json.dumps(value)}")
+                assert f"settings.{'.'.join((*path, field))} is " in done.stderr, field
+
+
+def allowed(schema: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
+    """Return the types and the bounds of a field."""
+    if "enum" in schema:
+        return ["string"], {"enum": schema["enum"]}
+    kinds = [each["type"] for each in schema["anyOf"]] if "anyOf" in schema else schema["type"]
+    bounds = {key: value for each in schema.get("anyOf", [schema]) for key, value in each.items() if "imum" in key}
+    return sorted([kinds] if isinstance(kinds, str) else kinds), bounds
 
 
 def test_the_charts_own_redis_is_reached_by_us_alone_and_goes_where_another_is_named(

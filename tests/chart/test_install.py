@@ -1,14 +1,18 @@
 """helm installs, upgrades and removes the chart on a real API server."""
 
+import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
 from grovekeeper.embedded.administrator import RefusedError
 from grovekeeper.embedded.installation import wait_for
+from tests.chart import helm as chart
+from tests.chart import matrix
 from tests.controlplane import binaries
 from tests.controlplane.plane import ControlPlane, Options
 
@@ -59,6 +63,22 @@ def test_the_chart_is_installed_upgraded_and_removed(plane: ControlPlane) -> Non
         assert there(plane, DEPLOYMENTS) == [name for name in parts if name != "grovekeeper-redis"]
     # Sets outlive the release: helm leaves CRDs alone.
     assert ours(plane) == kinds
+
+
+def test_the_api_server_finds_no_fault_in_what_any_two_values_render(plane: ControlPlane) -> None:
+    rendered = [obj for values in matrix.combinations() for obj in chart.template(*values)]
+    # Certificates and PodMonitors are other people's kinds, which this API server does not have.
+    distinct = {
+        json.dumps(obj, sort_keys=True): obj for obj in rendered if obj["kind"] not in ("Certificate", "PodMonitor")
+    }
+    assert len(rendered) > len(distinct) > 50
+    kubectl = [str(binaries.ensure("kubectl")), f"--kubeconfig={plane.kubeconfig}"]
+    subprocess.run([*kubectl, "create", "namespace", SPACE], capture_output=True, check=False)
+    judged = [*kubectl, "apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-"]
+    text = yaml.safe_dump_all(distinct.values())
+    done = subprocess.run(judged, input=text, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert len(done.stdout.splitlines()) == len(distinct)
 
 
 def ours(plane: ControlPlane) -> list[str]:

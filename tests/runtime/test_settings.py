@@ -23,6 +23,10 @@ from grovekeeper.runtime import settings
             "webhook.port: found 'abc': Input should be a valid integer",
             id="type",
         ),
+        pytest.param("webhook: {port: 70000}", {}, "webhook.port: found 70000: Input should be less", id="no port"),
+        pytest.param("reconcile: {resync_seconds: 0}", {}, "resync_seconds: found 0: Input should be", id="endless"),
+        pytest.param("reconcile: {drain_patience_seconds: -1}", {}, "drain_patience_seconds: found -1: In", id="below"),
+        pytest.param("reconcile: {reservation_seconds: .inf}", {}, "reservation_seconds: found inf: In", id="for ever"),
         pytest.param("redis_url: localhost:6379", {}, "redis_url: must begin with redis://", id="Redis"),
     ],
 )
