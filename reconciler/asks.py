@@ -10,6 +10,8 @@ from grovekeeper.reconciler import decisions, pins
 
 Peers = tuple[tuple[str, ...], ...]
 """Where siblings are: node names, a tuple a sibling."""
+Within = tuple[str, tuple[str, ...]]
+"""A node label key, and the values of it among which a node has to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Around:
     """Of each other set replica, where the set's replicas are spread."""
     groups: Mapping[str, Peers] = field(default_factory=dict)
     """By FQN of a scaling group that is spread: of each of its replicas that is not in this gang."""
-    within: tuple[str, tuple[str, ...]] | None = None
+    within: Within | None = None
     """Node label key and the values of it to which a scaled gang is bound: its base gang's domain."""
 
 

@@ -116,7 +116,7 @@ class View:
         within = self._base_domain(found)
         return asks.Around(near, reserved, tuple(avoid), closed, homes, minimum_only, *peers, within)
 
-    def _base_domain(self, found: Found) -> tuple[str, tuple[str, ...]] | None:
+    def _base_domain(self, found: Found) -> asks.Within | None:
         """Return the node label and its values that a scaled gang must share with its base gang, where it must."""
         w, gang = found.w, found.gang
         topology = gangs.topology_name(w)

@@ -2,7 +2,7 @@
 
 import collections
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +53,15 @@ class Capacity:
     def levels_of(self, name: str | None) -> dict[str, str]:
         """Return the levels of a binding; of the labels that are found where there is no such binding."""
         return self.bindings.get(name or "") or levels.detected(self.nodes)
+
+    def within(self, domain: str | None, levels_: Mapping[str, str], held: Iterable[str]) -> asks.Within | None:
+        """Return what binds a scaled gang to the domain of its base gang, which is on the nodes `held`."""
+        key = levels_.get(domain or "")
+        if key is None:
+            return None
+        there = {*held}
+        labels = (node["metadata"].get("labels") or {} for node in self.nodes if node["metadata"]["name"] in there)
+        return key, tuple(sorted({found[key] for found in labels if key in found}))
 
     def main_levels(self) -> dict[str, str]:
         """Return the levels that say most of this cluster: of the binding whose labels nodes carry most, else detected.

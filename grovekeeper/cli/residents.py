@@ -22,6 +22,8 @@ def residents(sets: Iterable[raw.Object], room: capacity.Capacity) -> list[compa
     found = []
     for obj in sets:
         w = parse.workload(obj)
+        if w.scheduler != names.SCHEDULER_STOCK:
+            continue  # whoever placed them would place them again
         levels = room.levels_of(gangs.topology_name(w))
         counts = {
             fqn: len(pods)
@@ -35,7 +37,7 @@ def residents(sets: Iterable[raw.Object], room: capacity.Capacity) -> list[compa
             for gang in gangs.of_replica(w, index, _live(w, index, counts))
             if (w.namespace, gang.name) in by_gang
         ]
-        found += [_resident(w, gang, pods, levels, mine) for gang, pods in mine]
+        found += [_resident(w, gang, pods, levels, mine, room) for gang, pods in mine]
     return found
 
 
@@ -57,6 +59,7 @@ def _resident(
     pods: dict[str, list[raw.Object]],
     levels: dict[str, str],
     mine: list[tuple[gangs.Gang, dict[str, list[raw.Object]]]],
+    room: capacity.Capacity,
 ) -> compact.Resident:
     nodes = {pod["metadata"]["name"]: pod["spec"]["nodeName"] for each in pods.values() for pod in each}
     held = {
@@ -66,8 +69,10 @@ def _resident(
     cliques = {
         fqn: tuple(sorted({p["spec"]["nodeName"] for p in each})) for _gang, all_ in mine for fqn, each in all_.items()
     }
+    near = held.get(gang.base or "", ())
     around = asks.Around(
-        near=held.get(gang.base or "", ()),
+        near=near,
+        within=_within(gang, nodes.values(), near, levels, mine, room),
         replicas=tuple(held[other.name] for other, _pods in mine if other.group is None and other.name != gang.name),
         groups=_peers(w, gang, cliques) if gang.spread or any(sub.spread for sub in gang.subgangs) else {},
     )
@@ -76,6 +81,22 @@ def _resident(
     looks = looks or any(other.base == gang.name for other, _pods in mine)
     family = f"{w.namespace}/{w.name}" if looks else ""
     return compact.Resident(asks.ask(w, gang, gated, levels, around), nodes, family)
+
+
+def _within(
+    gang: gangs.Gang,
+    here: Iterable[str],
+    near: Iterable[str],
+    levels: dict[str, str],
+    mine: Iterable[tuple[gangs.Gang, dict[str, list[raw.Object]]]],
+    room: capacity.Capacity,
+) -> asks.Within | None:
+    """Return the domain that a scaled gang shares with its base gang on request: neither of them leaves it."""
+    if gang.base is not None:
+        return room.within(gang.base_domain, levels, near)
+    tied = {other.base_domain for other, _pods in mine if other.base == gang.name}
+    narrowest = next((domain for domain in reversed(levels) if domain in tied), None)
+    return room.within(narrowest, levels, here)
 
 
 def _peers(w: model.Workload, gang: gangs.Gang, cliques: dict[str, tuple[str, ...]]) -> dict[str, asks.Peers]:

@@ -29,8 +29,10 @@ class Answer:
 class _Placed:
     """Where the gangs of one set are so far."""
 
-    def __init__(self, w: model.Workload) -> None:
+    def __init__(self, w: model.Workload, room: capacity.Capacity, levels: Mapping[str, str]) -> None:
         self._w = w
+        self._room = room
+        self._levels = levels
         self.gangs: dict[str, tuple[str, ...]] = {}
         self.cliques: dict[str, tuple[str, ...]] = {}
 
@@ -44,7 +46,9 @@ class _Placed:
             fqn = naming.group(self._w.name, gang.index, template.name)
             members = [{naming.member(fqn, j, n) for n in template.clique_names} for j in range(template.replicas)]
             peers[fqn] = tuple(self._nodes(each) for each in members if not mine & each)
-        return asks.Around(near=self.gangs.get(gang.base or "", ()), replicas=replicas, groups=peers)
+        near = self.gangs.get(gang.base or "", ())
+        within = self._room.within(gang.base_domain, self._levels, near) if gang.base is not None else None
+        return asks.Around(near=near, replicas=replicas, groups=peers, within=within)
 
     def _nodes(self, cliques_: set[str]) -> tuple[str, ...]:
         return tuple(sorted({node for fqn in cliques_ for node in self.cliques.get(fqn, ())}))
@@ -56,7 +60,7 @@ def placed(obj: raw.Object, room: capacity.Capacity, space: snapshot.Snapshot) -
     levels = room.levels_of(gangs.topology_name(w))
     found = [gang for index in range(w.replicas) for gang in gangs.of_replica(w, index, model.Live())]
     found.sort(key=lambda gang: gang.base is not None)
-    before = _Placed(w)
+    before = _Placed(w, room, levels)
     answers = []
     for gang in found:
         if gang.base is not None and not before.gangs.get(gang.base):
@@ -71,9 +75,10 @@ def _one(
 ) -> Answer:
     wanted = {member.fqn: _pods(w, gang, member) for member in gang.members}
     count = sum(map(len, wanted.values()))
-    answer = place.place(asks.ask(w, gang, wanted, levels, before.around(gang)), space)
+    around = before.around(gang)
+    answer = place.place(asks.ask(w, gang, wanted, levels, around), space)
     if isinstance(answer, request.Reasons):
-        return Answer(gang.name, count, reason=answer.summary)
+        return Answer(gang.name, count, reason=asks.told(answer, around).summary)
     for fqn, each in wanted.items():
         here = [(pod, answer.nodes[pod["metadata"]["name"]]) for pod in each if pod["metadata"]["name"] in answer.nodes]
         before.cliques[fqn] = tuple(node for _pod, node in here)

@@ -161,7 +161,7 @@ class _Desk:
                 self._put(resident.name, found, resident)
                 return Move(resident.name, changed)
             self._put(resident.name, {pod: here[pod] for pod in going}, resident)
-            why = answer.summary if isinstance(answer, request.Reasons) else "it would be split over more domains"
+            why = _why(answer) if isinstance(answer, request.Reasons) else "it would be split over more domains"
             self.failure = f"{resident.name} finds no other place: {why}"
         return None
 
@@ -196,3 +196,8 @@ class _Desk:
     def _domains(self, nodes: Iterable[str]) -> set[int]:
         rows = (self._snapshot.row_of(node) for node in nodes)
         return {int(self._ids[row]) for row in rows if row is not None and self._ids[row] >= 0}
+
+
+def _why(answer: request.Reasons) -> str:
+    """Return what is missing, without the nodes that are closed because they are to become free."""
+    return "; ".join(each.text for each in answer.shortfalls) or answer.summary

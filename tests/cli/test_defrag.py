@@ -129,3 +129,42 @@ def test_a_pin_of_ours_comes_off_and_what_the_user_asked_for_stays() -> None:
     required["nodeSelectorTerms"][0] |= asked
     kept = pins.unpinned(pinned)["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
     assert kept == {"nodeSelectorTerms": [asked]}
+
+
+@pytest.mark.parametrize("lonely", ["s-0", "s-0-g-0"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_neither_a_scaled_gang_nor_its_base_gang_leaves_the_domain_that_they_share(
+    files: dict[str, Path], tied: bool, lonely: str
+) -> None:
+    # One of the two gangs is alone in rack r0, the other in a full r1 of the same block; there is room in r2 only.
+    obj = json.loads(files["set"].read_text())
+    group = {"name": "g", "cliqueNames": ["w"], "replicas": 2, "minAvailable": 1}
+    obj["spec"]["replicas"] = 1
+    obj["spec"]["template"]["podCliqueScalingGroups"] = [{**group, **({"baseDomain": "block"} if tied else {})}]
+    obj["spec"]["template"]["topologyConstraint"] = {"topologyName": "t", "pack": {"preferred": "block"}}
+    files["set"].write_text(json.dumps(obj))
+    pods = [pod("s-0", index, index + (0 if lonely == "s-0" else 7)) for index in range(2)]
+    pods += [pod("s-0-g-0", index, index + (7 if lonely == "s-0" else 0)) for index in range(2)]
+    for each in pods:
+        labels = each["metadata"]["labels"]
+        labels["grove.io/podclique"] = "s-0-g-0-w" if labels["grove.io/podgang"] == "s-0" else "s-0-g-1-w"
+    others = [pod(f"o{index}", 0, index) for index in range(9, 16)]
+    files["pods"].write_text(json.dumps({"items": [*pods, *others]}))
+    answer = json.loads(run(files, "--dry-run", "-o", "json").stdout)
+    assert [each["domain"] for each in answer["freed"]] == ([] if tied else ["r0"])
+    if tied:
+        assert answer["stay"]["r0"].startswith(f"default/{lonely} finds no other place: ")
+        assert "waited longer" not in answer["stay"]["r0"]
+    else:
+        assert answer["freed"][0]["podsRestarted"] == 2
+        assert answer["freed"][0]["gangs"][0]["gang"] == f"default/{lonely}"
+
+
+def test_gangs_that_another_scheduler_places_stay(files: dict[str, Path]) -> None:
+    obj = json.loads(files["set"].read_text())
+    obj["metadata"]["labels"] = {"kai.scheduler/queue": "team"}
+    obj["spec"]["template"]["cliques"][0]["spec"]["podSpec"]["schedulerName"] = "kai-scheduler"
+    files["set"].write_text(json.dumps(obj))
+    answer = json.loads(run(files, "--dry-run", "-o", "json").stdout)
+    assert answer["freed"] == []
+    assert "pods of others" in answer["stay"]["r0"]

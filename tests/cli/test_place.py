@@ -254,3 +254,23 @@ def test_what_if_keeps_spread(tmp_path: Path, nodes: Path, at: dict[str, Any], w
     assert found.exit_code == 0, found.output
     used = [int(name[1:]) // 7 for gang in json.loads(found.stdout)["gangs"] for name in gang["nodes"].values()]
     assert sorted(used.count(rack) for rack in set(used)) == want
+
+
+@pytest.mark.parametrize(("base_domain", "fits"), [(None, True), ("rack", False), ("block", True)])
+def test_what_if_keeps_a_scaled_gang_in_the_domain_of_its_base_gang(
+    tmp_path: Path, nodes: Path, base_domain: str | None, fits: bool
+) -> None:
+    manifest, binding = tmp_path / "set.yaml", tmp_path / "binding.yaml"
+    group: dict[str, Any] = {"name": "g", "cliqueNames": ["w"], "replicas": 2, "minAvailable": 1}
+    group |= {"topologyConstraint": {"topologyName": "t", "pack": {"required": "rack"}}}
+    group |= {"baseDomain": base_domain} if base_domain else {}
+    wish = {"topologyName": "t", "pack": {"preferred": "block"}}
+    obj = spread_set(template={"podCliqueScalingGroups": [group], "topologyConstraint": wish})
+    obj["spec"]["template"]["cliques"][0]["spec"] |= {"replicas": 4, "minAvailable": 4}
+    manifest.write_text(json.dumps(obj))
+    binding.write_text(json.dumps(levels.binding("t", {"block": "kubernetes.io/block", "rack": "kubernetes.io/rack"})))
+    found = run("place", manifest, binding, "--nodes", nodes, "-o", "json")
+    assert found.exit_code == (0 if fits else 1), found.output
+    scaled = json.loads(found.stdout)["gangs"][1]
+    assert scaled["fits"] == fits
+    assert fits or scaled["reason"].startswith("bound to its base gang's kubernetes.io/rack r")
