@@ -1,13 +1,14 @@
-"""Required affinity and anti-affinity between pods, judged before a pod is pinned: kube-scheduler could only refuse.
+"""Required affinity and anti-affinity against pods that are on nodes, judged before a pod is pinned.
 
-Against pods that are on nodes already: domains with a pod that repels (either way) are left out, and where an affinity
-asks for a peer, domains without one are. Between parts of one gang: see `Bonds`. A term's `namespaceSelector` that is
-not empty is read as "all namespaces": refuses a domain too many, never one too few. Cost: O(pods in the cluster) for a
-shape that has terms, O(pods with anti-affinity) for any other.
+Domains with a pod that repels (either way) are left out; where affinity asks for a peer, the domains that have one are
+told. What pods of one gang are to each other: see `bonds`. Of a namespace only its name is known: what a
+`namespaceSelector` says of other labels is taken as met, which for anti-affinity refuses a domain too many, never one
+too few. Cost: O(pods in the cluster) for a shape that has terms, O(pods with anti-affinity) for any other.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from grovekeeper.placement.nodes import Mask
 from grovekeeper.placement.snapshot import Snapshot
 
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+_NAME = "kubernetes.io/metadata.name"
+"""The label that every namespace has: its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +30,6 @@ class Peer:
     labels: Mapping[str, str]
 
 
-@dataclass(slots=True)
-class Bonds:
-    """What a shape's pods are to others of its gang, by position of the other shape, as (label key, position)."""
-
-    repelled: set[tuple[str, int]] = field(default_factory=set)
-    """Not into a domain of `key` where that shape has a pod; its own position: one pod a domain."""
-    attracted: set[tuple[str, int]] = field(default_factory=set)
-    """Into a domain of `key` where that shape has a pod."""
-    together: set[str] = field(default_factory=set)
-    """Label keys: all pods of the shape in one domain, since the first finds no other peer than its siblings."""
-
-
 def terms(spec: raw.Object, kind: str) -> Sequence[raw.Object]:
     """Return the required terms of `podAffinity` or `podAntiAffinity`."""
     found: Sequence[raw.Object] = ((spec.get("affinity") or {}).get(kind) or {}).get(_REQUIRED) or ()
@@ -47,79 +38,98 @@ def terms(spec: raw.Object, kind: str) -> Sequence[raw.Object]:
 
 def selects(term: raw.Object, owner: str, peer: Peer) -> bool:
     """Return whether a term of a pod in namespace `owner` selects a peer."""
-    named = term.get("namespaces") or ()
-    everywhere = term.get("namespaceSelector") is not None
-    inside = everywhere or peer.namespace in named or (not named and peer.namespace == owner)
-    return inside and shapes.selects(term.get("labelSelector"), peer.labels)
+    return _reaches(term, owner, peer.namespace) and shapes.selects(term.get("labelSelector"), peer.labels)
 
 
-def allowed(snapshot: Snapshot, spec: raw.Object, me: Peer, ignored: Sequence[raw.Object] = ()) -> Mask | None:
-    """Return which rows pods on nodes leave open to this pod; None where all are. `ignored`: affinity terms to skip."""
+def _reaches(term: raw.Object, owner: str, namespace: str) -> bool:
+    """Return whether a term is about pods of a namespace, or may be: of a namespace only its name is known."""
+    named, selector = term.get("namespaces") or (), term.get("namespaceSelector")
+    if namespace in named or (not named and selector is None and namespace == owner):
+        return True
+    if selector is None:
+        return False
+    told = {key: value for key, value in (selector.get("matchLabels") or {}).items() if key == _NAME}
+    rules = [entry for entry in selector.get("matchExpressions") or () if entry["key"] == _NAME]
+    return shapes.selects({"matchLabels": told, "matchExpressions": rules}, {_NAME: namespace})
+
+
+class Views:
+    """Terms that look at a gang's pods. Pods on which all of them agree are alike, whatever else their labels say."""
+
+    def __init__(self, namespace: str, looks: Iterable[tuple[raw.Object, str]]) -> None:
+        """Take terms, each with the namespace of the pod that has it, and the namespace of the gang."""
+        self._namespace = namespace
+        self._looks = list({json.dumps(look, sort_keys=True): look for look in looks}.values())
+        selectors = [term.get("labelSelector") or {} for term, _owner in self._looks]
+        self._keys = sorted(
+            {key for each in selectors for key in each.get("matchLabels") or ()}
+            | {entry["key"] for each in selectors for entry in each.get("matchExpressions") or ()}
+        )
+        self._known: dict[tuple[str | None, ...], tuple[bool, ...]] = {}
+
+    def of(self, labels: Mapping[str, str]) -> tuple[bool, ...]:
+        """Return which terms select a pod with these labels."""
+        if not self._looks:
+            return ()
+        told = tuple(labels.get(key) for key in self._keys)
+        if told not in self._known:
+            peer = Peer(self._namespace, labels)
+            self._known[told] = tuple(selects(term, owner, peer) for term, owner in self._looks)
+        return self._known[told]
+
+
+def views(snapshot: Snapshot, namespace: str, specs: Iterable[raw.Object]) -> Views:
+    """Return how a gang's pods with these specs, and pods on nodes that repel others, look at the gang's pods."""
+    looks: list[tuple[raw.Object, str]] = []
+    before: raw.Object = {}
+    for spec in specs:
+        affinity = spec.get("affinity")
+        if affinity and affinity != before:
+            before = affinity
+            looks += [(term, namespace) for kind in ("podAffinity", "podAntiAffinity") for term in terms(spec, kind)]
+    for _row, pod in snapshot.charged(repelling=True):
+        looks += [(term, peer_of(pod).namespace) for term in terms(pod["spec"], "podAntiAffinity")]
+    return Views(namespace, looks)
+
+
+def meets_all(spec: raw.Object, me: Peer, other: Peer) -> bool:
+    """Return whether a pod is a peer for `me`: whom one podAffinity term leaves out is none for the others either."""
+    return all(selects(term, me.namespace, other) for term in terms(spec, "podAffinity"))
+
+
+def homes_of_peers(snapshot: Snapshot, spec: raw.Object, me: Peer) -> dict[str, frozenset[int]]:
+    """Return by `topologyKey` of the podAffinity terms the domains with a peer that is on a node, or pinned to one.
+
+    All are empty where kube-scheduler would let a first pod of its kind go anywhere. O(pods in the cluster).
+    """
+    rows = {row for row, pod in snapshot.charged(settled=True) if meets_all(spec, me, peer_of(pod))}
+    keys = dict.fromkeys(term["topologyKey"] for term in terms(spec, "podAffinity"))
+    return {key: frozenset(snapshot.domains(key)[0][sorted(rows)].tolist()) - {-1} for key in keys}
+
+
+def allowed(snapshot: Snapshot, spec: raw.Object, me: Peer) -> Mask | None:
+    """Return which rows anti-affinity with pods on nodes leaves open to this pod, either way; None where all are."""
+    closed: dict[str, set[int]] = {}
+    for term in terms(spec, "podAntiAffinity"):
+        rows = [row for row, pod in snapshot.charged() if selects(term, me.namespace, peer_of(pod))]
+        _close(closed, snapshot, term, rows)
+    for row, pod in snapshot.charged(repelling=True):
+        for term in terms(pod["spec"], "podAntiAffinity"):
+            if selects(term, peer_of(pod).namespace, me):
+                _close(closed, snapshot, term, [row])
     result: Mask | None = None
-    for key, ok, domains in _verdicts(snapshot, spec, me, ignored):
-        ids, _names = snapshot.domains(key)
-        found = np.isin(ids, sorted(domains))
-        mask: Mask = found if ok else ~found
+    for key, domains in closed.items():
+        mask: Mask = ~np.isin(snapshot.domains(key)[0], sorted(domains - {-1}))
         result = mask if result is None else result & mask
     return result
 
 
-def _verdicts(
-    snapshot: Snapshot, spec: raw.Object, me: Peer, ignored: Sequence[raw.Object]
-) -> Iterator[tuple[str, bool, set[int]]]:
-    """Yield label key, whether the domains are the only good ones (else: the bad ones), and the domains."""
-    others = [(row, _peer(pod)) for row, pod in snapshot.charged()] if _any(spec) else []
-    for term in terms(spec, "podAntiAffinity"):
-        yield term["topologyKey"], False, _domains(snapshot, term, me.namespace, others)
-    for term in terms(spec, "podAffinity"):
-        if term not in ignored:
-            yield term["topologyKey"], True, _domains(snapshot, term, me.namespace, others)
-    repelled: dict[str, set[int]] = {}
-    for row, pod in snapshot.charged(repelling=True):
-        for term in terms(pod["spec"], "podAntiAffinity"):
-            if selects(term, _peer(pod).namespace, me):
-                number = int(snapshot.domains(term["topologyKey"])[0][row])
-                repelled.setdefault(term["topologyKey"], set()).add(number)
-    for key, domains in repelled.items():
-        yield key, False, domains - {-1}
+def _close(closed: dict[str, set[int]], snapshot: Snapshot, term: raw.Object, rows: Sequence[int]) -> None:
+    key = term["topologyKey"]
+    closed.setdefault(key, set()).update(snapshot.domains(key)[0][list(rows)].tolist())
 
 
-def bonds(snapshot: Snapshot, asks: Sequence[tuple[raw.Object, Peer]]) -> list[tuple[Bonds, list[raw.Object]]]:
-    """Return for each shape its bonds to the others, and the affinity terms that the gang itself meets.
-
-    O(shapes^2 x terms), and O(pods) for shapes with affinity.
-    """
-    result: list[tuple[Bonds, list[raw.Object]]] = [(Bonds(), []) for _ in asks]
-    for position, (spec, me) in enumerate(asks):
-        mine, ignored = result[position]
-        for term in terms(spec, "podAntiAffinity"):
-            for other, (_spec, peer) in enumerate(asks):
-                if selects(term, me.namespace, peer):
-                    mine.repelled.add((term["topologyKey"], other))
-                    result[other][0].repelled.add((term["topologyKey"], position))
-        for term in terms(spec, "podAffinity"):
-            if any(selects(term, me.namespace, _peer(pod)) for _row, pod in snapshot.charged()):
-                continue
-            if selects(term, me.namespace, me):
-                mine.together.add(term["topologyKey"])
-                ignored.append(term)
-                continue
-            found = [other for other, (_spec, peer) in enumerate(asks) if selects(term, me.namespace, peer)]
-            if found:
-                mine.attracted.add((term["topologyKey"], found[0]))
-                ignored.append(term)
-    return result
-
-
-def _any(spec: raw.Object) -> bool:
-    return bool(terms(spec, "podAntiAffinity") or terms(spec, "podAffinity"))
-
-
-def _domains(snapshot: Snapshot, term: raw.Object, owner: str, others: Sequence[tuple[int, Peer]]) -> set[int]:
-    ids, _names = snapshot.domains(term["topologyKey"])
-    return {int(ids[row]) for row, peer in others if ids[row] >= 0 and selects(term, owner, peer)}
-
-
-def _peer(pod: raw.Object) -> Peer:
+def peer_of(pod: raw.Object) -> Peer:
+    """Return a stored pod as a term sees it."""
     metadata = pod["metadata"]
     return Peer(metadata.get("namespace", ""), metadata.get("labels") or {})

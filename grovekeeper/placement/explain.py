@@ -21,6 +21,13 @@ def unknown_level(key: str) -> request.Reasons:
     return request.Reasons(text, (request.Shortfall(key, text),), never=True)
 
 
+def stranded(cliques: Collection[str]) -> request.Reasons:
+    """Return the reason for cliques whose required affinity only pods of the gang could meet that wait themselves."""
+    names = " and ".join(sorted(set(cliques)))
+    text = f"{names}: required affinity asks for pods of this gang that wait for others in turn: none can be the first"
+    return request.Reasons(text, (request.Shortfall("cluster", text),))
+
+
 @dataclass(frozen=True, slots=True)
 class _Bound:
     """Parts that have to share one domain of a level, or the cluster."""
@@ -98,8 +105,7 @@ def _best(bound: _Bound, free: Ints, snapshot: Snapshot, *, empty: bool = False)
 
 def _all_alone(bound: _Bound, root: parts.Unit) -> str:
     where = f"a {_word(bound.key)} could" if bound.key else "the cluster could"
-    bonds = [part.bonds for part in root.leaves()]
-    affinity = any(each.repelled or each.attracted or each.together for each in bonds)
+    affinity = any(part.bonds for part in root.leaves())
     rules = [rule for unit in root.everyone() for rule in (*unit.spread, *unit.pods_spread) if rule.required]
     spread = dict.fromkeys(f"spread over {_word(rule.level)} with maxSkew {rule.max_skew}" for rule in rules)
     texts = [*spread, *(["with their required affinity or anti-affinity"] if affinity else [])]

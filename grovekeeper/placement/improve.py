@@ -13,6 +13,7 @@ import numpy as np
 
 from grovekeeper.placement import pack, parts
 from grovekeeper.placement import search as searching
+from grovekeeper.placement import settle as settling
 from grovekeeper.placement.nodes import Ints, Mask
 
 ATTEMPTS = 24
@@ -77,15 +78,15 @@ def improved(search: searching.Search, unit: parts.Unit, rows: Ints, others: Ite
                 break
             if left <= 0 or search.tries <= 0:
                 break
-    search.chosen = best.chosen
+    search.chosen, search.united = best.chosen, {}
     for part in unit.leaves():
         search.charge(part, best.chosen.get(part.position, []))
 
 
 def _tried(search: searching.Search, unit: parts.Unit, rows: Ints) -> Answer | None:
     """Return the answer among these rows, or None; nothing stays chosen or charged."""
-    search.chosen, search.siblings = {}, {}
-    fits = search.tries > 0 and searching.settle(search, unit, rows)
+    search.chosen, search.siblings, search.united = {}, {}, {}
+    fits = search.tries > 0 and settling.settle(search, unit, rows)
     found = Answer(cost(search, unit), search.chosen, _around(search, unit, rows)) if fits else None
     search.undo(0)
     search.chosen = {}
@@ -127,8 +128,8 @@ def _bound(search: searching.Search, unit: parts.Unit) -> Cost:
 def _around(search: searching.Search, unit: parts.Unit, rows: Ints) -> Ints:
     """Return the rows of the required domain that some rows are in; without one, all that may be searched."""
     key = unit.constraint.required
-    together = any(part.bonds.together for part in unit.leaves())
-    if together or (key is not None and key not in search.levels):
+    united = any(part.bonds.united for part in unit.leaves())
+    if united or (key is not None and key not in search.levels):
         return rows
     if key is None:
         return search.among

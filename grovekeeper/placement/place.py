@@ -10,8 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from grovekeeper.placement import explain, homes, improve, parts, request
+from grovekeeper.placement import bonds, candidates, explain, homes, improve, parts, request
 from grovekeeper.placement import search as searching
+from grovekeeper.placement import settle as settling
 from grovekeeper.placement.nodes import Ints
 from grovekeeper.placement.snapshot import Snapshot
 
@@ -40,30 +41,37 @@ def _place(
     unknown = next((key for unit in root.everyone() for key in _labels(unit) if not snapshot.domains(key)[1]), None)
     if unknown is not None:
         return explain.unknown_level(unknown)
+    leaves = sorted(root.leaves(), key=lambda part: part.position)
+    stranded = set(bonds.stranded([part.bonds for part in leaves]))
+    if any(part.need and part.position in stranded for part in leaves):
+        return explain.stranded([part.name for part in leaves if part.position in stranded])
     search = searching.Search(snapshot, gang, snapshot.rows() if among is None else among)
     if taken is not None:
         search.free[:, : taken.shape[1]] -= taken
     again = _back_home(gang, root, search)
     if again is not None:
         return again
-    options = (
-        rows
-        for found in searching.spread(search, root, search.among)
-        for rows in searching.candidates(search, root, found, wide=True)
-    )
+    options = _options(search, root)
     for rows in options:
-        if searching.settle(search, root, rows):
+        if settling.settle(search, root, rows):
             # Only what needs no wider level than this answer can be better.
             improve.improved(search, root, rows, options)
             return _finished(gang, root, search)
+    if settling.thorough(search, root) and any(settling.settle(search, root, rows) for rows in _options(search, root)):
+        return _finished(gang, root, search)
     return explain.reasons(gang, root, search)
+
+
+def _options(search: searching.Search, root: parts.Unit) -> Iterator[Ints]:
+    for found in candidates.spread(search, root, search.among):
+        yield from candidates.candidates(search, root, found, wide=True)
 
 
 def _labels(unit: parts.Unit) -> Iterator[str]:
     if unit.constraint.required:
         yield unit.constraint.required
     yield from (rule.level for rule in (*unit.spread, *unit.pods_spread) if rule.required)
-    yield from (key for part in unit.parts for key in sorted(part.bonds.together))
+    yield from (united.key for united in unit.united)
 
 
 def _back_home(gang: request.GangAsk, root: parts.Unit, search: searching.Search) -> request.Placement | None:
@@ -98,9 +106,14 @@ def _finished(gang: request.GangAsk, root: parts.Unit, search: searching.Search)
 def _assign(search: searching.Search, unit: parts.Unit, rows: Ints, nodes: dict[str, str]) -> None:
     """Give every pod of a unit its node: those of the minimum first, then what fits of the others."""
     rows = _confined(search, unit, rows)
+    for united in unit.united:
+        members = [part for part in unit.leaves() if part.position in united.members]
+        best = _roomiest(search, members, rows, search.snapshot.domains(united.key)[0])
+        if search.domain_of(united) is None and best:
+            search.united[united] = best[0]
     names = search.snapshot.node_names()
     for part in unit.parts:
-        searching.extras(search, unit, part, rows)
+        settling.extras(search, unit, part, rows)
         spots = {str(names[row]): 0 for row, _pods in search.chosen.get(part.position, ())}
         for row, pods in search.chosen.get(part.position, ()):
             spots[str(names[row])] += pods
@@ -117,17 +130,16 @@ def _confined(search: searching.Search, unit: parts.Unit, rows: Ints) -> Ints:
     chosen = [row for part in unit.leaves() for row, _pods in search.chosen.get(part.position, ())]
     chosen += search.rows_of(unit)
     keys = [unit.constraint.required, *(rule.level for rule in unit.spread if rule.required)]
-    keys += [key for part in unit.parts for key in part.bonds.together]
     for key in filter(None, keys):
         ids, _names = search.snapshot.domains(key)
-        rows = rows[np.isin(ids[rows], ids[chosen] if chosen else _roomiest(search, unit, rows, ids))]
+        rows = rows[np.isin(ids[rows], ids[chosen] if chosen else _roomiest(search, [*unit.leaves()], rows, ids))]
     return rows
 
 
-def _roomiest(search: searching.Search, unit: parts.Unit, rows: Ints, ids: Ints) -> list[int]:
-    """Return the number of the domain that holds most of a unit's pods; nothing where none holds any."""
+def _roomiest(search: searching.Search, leaves: Sequence[parts.Part], rows: Ints, ids: Ints) -> list[int]:
+    """Return the number of the domain that holds most of the parts' pods; nothing where none holds any."""
     rows = rows[ids[rows] >= 0]
-    pods = sum((np.minimum(search.capacity(part)[rows], len(part.pods)) for part in unit.leaves()), np.zeros(len(rows)))
+    pods = sum((np.minimum(search.capacity(part)[rows], len(part.pods)) for part in leaves), np.zeros(len(rows)))
     totals = np.bincount(ids[rows], weights=pods)
     return [int(totals.argmax())] if totals.any() else []
 

@@ -1,19 +1,31 @@
-"""One search: domains for a unit, best first; inside one, its units and parts; back where a later one fails.
+"""The state of one search: what is free, what is chosen, how many pods of a part each node holds now.
 
-Bounded by `TRIES` fillings. Cost: O(tries x levels x nodes of the domain).
+What is tried is in `candidates`, how it is gone through in `settle`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from grovekeeper.placement import pack, parts, request, spreading
+from grovekeeper.placement import bonds, pack, parts, request
 from grovekeeper.placement.nodes import Ints, Mask
 from grovekeeper.placement.snapshot import Snapshot
 
 TRIES = 256
+"""Fillings of one search; where it goes back over earlier choices, also domains looked at."""
 Spots = list[tuple[int, int]]
 """Row and pods there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What a search had chosen at some moment."""
+
+    log: int
+    chosen: dict[int, Spots]
+    siblings: dict[str, list[list[int]]]
+    united: dict[bonds.United, int]
 
 
 class Search:
@@ -40,6 +52,10 @@ class Search:
         self.log: list[tuple[int, int, parts.Part]] = []
         """Row, pods, part: what has been charged to `free`, to be taken back where a search fails."""
         self.tries = TRIES
+        self.thorough = False
+        """Whether it goes back over the choices of earlier units where a later one fails."""
+        self.united: dict[bonds.United, int] = {}
+        """The domain for pods that have to share one."""
         self.siblings: dict[str, list[list[int]]] = {}
         """Rows of the units that this search has placed, by family."""
         self.near = [row for name in gang.near if (row := snapshot.row_of(name)) is not None]
@@ -96,32 +112,78 @@ class Search:
             self.free[row] -= pods * part.vector
             self.log.append((row, pods, part))
 
+    def saved(self) -> Saved:
+        """Return what is chosen now, to be restored. O(parts)."""
+        siblings = {family: list(known) for family, known in self.siblings.items()}
+        return Saved(len(self.log), dict(self.chosen), siblings, dict(self.united))
+
+    def restore(self, saved: Saved) -> None:
+        """Take back everything that was chosen since."""
+        self.undo(saved.log)
+        self.chosen, self.united = dict(saved.chosen), dict(saved.united)
+        self.siblings = {family: list(known) for family, known in saved.siblings.items()}
+
     def undo(self, mark: int) -> None:
         """Give back all room that was taken since the log had this length."""
         for row, pods, part in self.log[mark:]:
             self.free[row] += pods * part.vector
         del self.log[mark:]
 
-    def capacity(self, part: parts.Part, rows: Ints | None = None) -> Ints:
-        """Return how many pods of a part fit on each row now (0 but on `rows`), with regard to what the gang chose."""
+    def capacity(
+        self,
+        part: parts.Part,
+        rows: Ints | None = None,
+        *,
+        within: Ints | None = None,
+        coming: Collection[int] = (),
+    ) -> Ints:
+        """Return how many pods of a part fit on each row now (0 but on `rows`), with regard to what the gang chose.
+
+        Pods that keep apart are one a domain: each domain `within` by itself, where it is one of those that is to be
+        chosen. `coming`: positions of parts that are placed before this one; whom it follows may be among them.
+        """
         if rows is None:
             result = pack.capacities(self.free, part.vector, part.shape.one_per_node)
         else:
             result = np.zeros(len(self.free), dtype=np.int64)
             result[rows] = pack.capacities(self.free[rows], part.vector, part.shape.one_per_node)
         result[~part.allowed] = 0
+        return self._bound(part, result, within, coming) if part.bonds else result
+
+    def _bound(self, part: parts.Part, result: Ints, within: Ints | None, coming: Collection[int]) -> Ints:
+        for united in part.bonds.united:
+            domain = self.domain_of(united)
+            if domain is not None:
+                result[self._ids(united.key) != domain] = 0
+        following = part.bonds.following
+        if following and following.peers and following.peers.isdisjoint(coming):
+            there = self.rows_chosen(following.peers)
+            for key, known in following.known.items():
+                ids = self._ids(key)
+                result[~np.isin(ids, [*known, *ids[there]])] = 0
         for key, other in part.bonds.repelled:
-            ids, _names = self.snapshot.domains(key)
+            ids = self._ids(key)
+            result[np.isin(ids, ids[self.rows_chosen([other])]) & (ids >= 0)] = 0
+        for key, other in part.bonds.repelled:
             if other == part.position:
-                result = pack.one_each(result, ids)
-            there = [row for row, _pods in self.chosen.get(other, ())]
-            result[np.isin(ids, np.unique(ids[there])) & (ids >= 0)] = 0
-        for key, other in part.bonds.attracted:
-            there = [row for row, _pods in self.chosen.get(other, ())]
-            if there:
-                ids, _names = self.snapshot.domains(key)
-                result[~np.isin(ids, np.unique(ids[there]))] = 0
+                ids = self._ids(key)
+                cells = ids if within is None else _cells(ids, within)
+                result = pack.one_each(result, cells)
         return result
+
+    def domain_of(self, united: bonds.United) -> int | None:
+        """Return the domain that is chosen for pods that share one, by decision or by where the first of them is."""
+        if united in self.united:
+            return self.united[united]
+        there = self.rows_chosen(united.members)
+        return int(self._ids(united.key)[there[0]]) if there else None
+
+    def rows_chosen(self, positions: Iterable[int]) -> list[int]:
+        """Return the rows chosen for these parts."""
+        return [row for position in positions for row, _pods in self.chosen.get(position, ())]
+
+    def _ids(self, key: str) -> Ints:
+        return self.snapshot.domains(key)[0]
 
     def fill(self, part: parts.Part, rows: Ints, count: int) -> Spots | None:
         """Choose nodes among `rows` for so many pods of a part, and charge them; None where they do not fit."""
@@ -139,170 +201,9 @@ class Search:
         return found
 
 
-def candidates(search: Search, unit: parts.Unit, rows: Ints, *, wide: bool = False) -> Iterator[Ints]:
-    """Yield sets of rows that could hold the unit, best first: narrowest level, then least room to spare."""
-    together = {key for part in unit.parts for key in part.bonds.together}
-    for key in search.narrowings(unit, wide=wide):
-        if key is None:
-            yield from _united(search, unit, rows, sorted(together))
-            continue
-        inside = np.zeros(len(search.free), dtype=np.bool_)
-        inside[rows] = True
-        ids, _names = search.snapshot.domains(key)
-        for domain in fitting(search, unit, ids, inside):
-            found = np.flatnonzero(inside & (ids == domain)).astype(np.int64)
-            yield from _united(search, unit, found, sorted(together - {key}))
-
-
-def _united(search: Search, unit: parts.Unit, rows: Ints, keys: Sequence[str]) -> Iterator[Ints]:
-    """Yield the parts of `rows` that are in one domain of each of the keys: for pods with affinity to each other."""
-    if not keys:
-        yield rows
-        return
-    inside = np.zeros(len(search.free), dtype=np.bool_)
-    inside[rows] = True
-    ids, _names = search.snapshot.domains(keys[0])
-    for domain in fitting(search, unit, ids, inside):
-        found = np.flatnonzero(inside & (ids == domain)).astype(np.int64)
-        yield from _united(search, unit, found, keys[1:])
-
-
-def fitting(search: Search, unit: parts.Unit, ids: Ints, inside: Mask) -> list[int]:
-    """Return the domains that could hold every part of the unit by count, best first.
-
-    Best: near the base gang, fewest domains of the next level (but for nodes: see below), not whole, least room to
-    spare, name.
-    """
-    forced = {int(ids[row]) for row in search.rows_of(unit)}
-    if len(forced) > 1:
-        return []
-    count = int(ids.max(initial=-1)) + 1
-    usable = np.ones(count, dtype=np.bool_)
-    spare = np.zeros(count, dtype=np.int64)
-    needed = np.zeros(count)
-    position = next((i for i, found in enumerate(search.ids) if found is ids), len(search.ids))
-    for part in unit.leaves():
-        capacity = search.capacity(part)
-        mask = inside & (ids >= 0) & (capacity > 0)
-        totals = np.bincount(ids[mask], weights=capacity[mask], minlength=count).astype(np.int64)
-        usable &= totals >= part.need
-        spare += (totals - part.need) * part.size()
-        if position + 1 < len(search.ids) and mask.any():
-            below = search.ids[position + 1][mask]
-            needed += pack.parts_needed(capacity[mask], ids[mask], below, count, part.need)
-    near = {int(ids[row]) for row in search.near}
-    untouched = np.zeros(count, dtype=np.bool_)
-    if position < len(search.ids):
-        known = ids >= 0
-        untouched[ids[known]] = search.whole[position][known]
-    found = [int(domain) for domain in np.flatnonzero(usable) if not forced or int(domain) in forced]
-    if position + 1 in search.wide:
-        return sorted(found, key=lambda d: (d not in near, needed[d], bool(untouched[d]), int(spare[d]), d))
-    # What comes next is nodes: a whole domain that stays whole is worth more than a node.
-    return sorted(found, key=lambda d: (d not in near, bool(untouched[d]), needed[d], int(spare[d]), d))
-
-
-def settle(search: Search, unit: parts.Unit, rows: Ints) -> bool:
-    """Place everything inside a unit whose rows are chosen; change nothing where that fails."""
-    mark, chosen = len(search.log), dict(search.chosen)
-    siblings = {family: list(known) for family, known in search.siblings.items()}
-    for order in _orders(unit.units):
-        if all(_place_part(search, unit, part, rows) for part in unit.parts) and all(
-            place_unit(search, each, rows) for each in order
-        ):
-            return True
-        search.undo(mark)
-        search.chosen = dict(chosen)
-        search.siblings = {family: list(known) for family, known in siblings.items()}
-        if search.tries <= 0:
-            break
-    return False
-
-
-def place_unit(search: Search, unit: parts.Unit, rows: Ints) -> bool:
-    """Place a unit in the best of its domains in which all of it fits."""
-    options = spread(search, unit, rows) if unit.spread else iter([rows])
-    for candidate in (found for each in options for found in candidates(search, unit, each)):
-        if settle(search, unit, candidate):
-            if unit.family:
-                used = [row for part in unit.leaves() for row, _pods in search.chosen.get(part.position, ())]
-                search.siblings.setdefault(unit.family, []).append(used + search.rows_of(unit))
-            return True
-        if search.tries <= 0:
-            break
-    return False
-
-
-def spread(search: Search, unit: parts.Unit, rows: Ints) -> Iterator[Ints]:
-    """Yield the rows among which the unit may be placed with regard to its siblings, best first."""
-    if not unit.spread or search.rows_of(unit):
-        # What has a place already stays there: the rest of it goes where it is.
-        yield rows
-        return
-    mask = np.ones(len(search.free), dtype=np.bool_)
-    for part in unit.leaves():
-        mask &= part.allowed
-    inside = np.zeros(len(search.free), dtype=np.bool_)
-
-    def ranked(ids: Ints, among: Ints) -> list[int]:
-        inside[:] = False
-        inside[among] = True
-        return fitting(search, unit, ids, inside)
-
-    others = [[row for name in peer if (row := search.snapshot.row_of(name)) is not None] for peer in unit.peers]
-    peers = others + search.siblings.get(unit.family, []) if unit.family else others
-    yield from spreading.options(search.snapshot, unit.spread, peers, rows, np.flatnonzero(mask), ranked)
-
-
-def _place_part(search: Search, unit: parts.Unit, part: parts.Part, rows: Ints) -> bool:
-    if not part.need:
-        return True
-    found = _even(search, unit, part, rows, part.need) if unit.pods_spread else search.fill(part, rows, part.need)
-    if found is None or sum(pods for _row, pods in found) < part.need:
-        return False
-    search.chosen[part.position] = found
-    return True
-
-
-def extras(search: Search, unit: parts.Unit, part: parts.Part, rows: Ints) -> Spots:
-    """Choose nodes for as many pods above the minimum as fit."""
-    wanted = len(part.pods) - part.need
-    if wanted <= 0:
-        return []
-    if unit.pods_spread:
-        found = _even(search, unit, part, rows, wanted)
-    else:
-        found = search.fill(part, rows, min(wanted, int(search.capacity(part)[rows].sum()))) or []
-    search.chosen[part.position] = search.chosen.get(part.position, []) + found
-    return found
-
-
-def _even(search: Search, unit: parts.Unit, part: parts.Part, rows: Ints, count: int) -> Spots:
-    """Choose nodes for up to `count` pods that are spread over domains, and charge them."""
-    search.tries -= 1
-    mine = [each.position for each in unit.parts]
-    there = [row for position in mine for row, pods in search.chosen.get(position, ()) for _ in range(pods)]
-    capacity = search.capacity(part)
-    open_ = rows[part.allowed[rows]]
-    result: Spots = []
-    shares = spreading.shares(search.snapshot, unit.pods_spread, there + search.rows_of(unit), open_, capacity, count)
-    for cell, share in shares:
-        found = (
-            pack.fill(
-                capacity, cell, share, search.ids, used=search.taken(), whole=search.whole, nodes_from=search.nodes_from
-            )
-            or []
-        )
-        search.charge(part, found)
-        result += found
-    return result
-
-
-def _orders(units: Sequence[parts.Unit]) -> Iterator[Sequence[parts.Unit]]:
-    """Yield the units in the usual order, then with each later one first: a cheap answer to a greedy dead end."""
-    yield units
-    for position in range(1, min(len(units), 6)):
-        yield [units[position], *units[:position], *units[position + 1 :]]
+def _cells(ids: Ints, within: Ints) -> Ints:
+    """Return numbers of the pairs of domains; -1 where a row is in no domain of the first kind."""
+    return np.where(ids < 0, -1, ids * (int(within.max(initial=-1)) + 2) + within + 1)
 
 
 def _whole(snapshot: Snapshot, levels: Sequence[Ints]) -> list[Mask]:
