@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tests.e2e import test_topology as topology
+from tests.e2e import topology
 from tests.e2e.world import Object, World, changed, is_ready, is_updated
 
 _SIZE = 7

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.e2e import test_topology as topology
+from tests.e2e import topology
 from tests.e2e.world import BINDINGS, MERGE, World
 
 

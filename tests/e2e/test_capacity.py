@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from grovekeeper.cli.main import main
-from tests.e2e import test_topology as topology
+from tests.e2e import topology
 from tests.e2e.world import Object, World
 
 

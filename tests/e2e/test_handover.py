@@ -8,13 +8,12 @@ import pytest
 
 from tests import crds
 from tests.e2e.standin import StandIn
-from tests.e2e.test_topology import bind
+from tests.e2e.topology import TOPOLOGIES, bind, topologies
 from tests.e2e.world import BINDINGS, MERGE, Object, World, is_ready, uids
 
 KAI = "kai-scheduler"
 QUEUE = {"kai.scheduler/queue": "team"}
 UNAVAILABLE = "SchedulerBackendUnavailable"
-TOPOLOGIES = "/apis/kai.scheduler/v1alpha1/topologies"
 KINDS = ["PodGangSet", "PodCliqueSet"]
 
 
@@ -192,9 +191,7 @@ def drift(world: World, name: str) -> tuple[str, str]:
 
 
 def topology(world: World, name: str) -> list[str]:
-    listed = world.request("GET", TOPOLOGIES)["items"]
-    found = [each for each in listed if each["metadata"]["name"] == name]
-    return [level["nodeLabel"] for level in found[0]["spec"]["levels"]] if found else []
+    return topologies(world).get(name, [])
 
 
 def test_tas1_a_binding_becomes_a_topology_of_kais(world: World, kai: StandIn) -> None:

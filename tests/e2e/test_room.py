@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from grovekeeper.embedded.administrator import RefusedError
-from tests.e2e import test_topology as topology
+from tests.e2e import topology
 from tests.e2e.world import Object, World
 
 

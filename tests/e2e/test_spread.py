@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e import test_topology as topology
+from tests.e2e import topology
 from tests.e2e.world import World
 
 

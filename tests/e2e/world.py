@@ -64,8 +64,10 @@ class World:
             self.post("/api/v1/nodes", {**node, "status": {"allocatable": offered, "capacity": offered}})
             self.nodes.append(name)
 
-    def cordon(self, name: str, on: bool = True) -> None:
-        self.request("PATCH", f"/api/v1/nodes/{name}", {"spec": {"unschedulable": on or None}}, MERGE)
+    def cordon(self, name: str, on: bool = True) -> int:
+        """Cordon a node or let it be used again; return its resourceVersion."""
+        node = self.request("PATCH", f"/api/v1/nodes/{name}", {"spec": {"unschedulable": on or None}}, MERGE)
+        return int(node["metadata"]["resourceVersion"])
 
     def uncordon(self, count: int, *, at_once: bool = True) -> None:
         """Uncordon this many of the cordoned nodes; who places pods sees all of them at once, or one by one."""
@@ -73,19 +75,29 @@ class World:
         cordoned = [n["metadata"]["name"] for n in listed if n.get("spec", {}).get("unschedulable")]
         assert len(cordoned) >= count
         with self._workers_stopped() if at_once else nullcontext():
-            for name in cordoned[:count]:
-                self.cordon(name, False)
+            version = max(self.cordon(name, False) for name in cordoned[:count])
+            if at_once and self._has("dispatcher"):
+                # A look waits for the versions that its key names: it comes after the last of these changes.
+                self.wait(lambda: self._noted("room", "nodes") >= version, "the dispatcher to note the nodes")
+
+    def _has(self, component: str) -> bool:
+        process = self.installation.components[component].process
+        return process is not None and process.poll() is None
+
+    def _noted(self, key: str, plural: str) -> int:
+        """Return the resourceVersion of this kind that a look of placement at a key waits for; 0 for none."""
+        with redis.Redis.from_url(self.installation.redis.url) as client:
+            return int(client.hget("grovekeeper:{placement}:floor", f"{key}|{plural}") or 0)
 
     @contextmanager
     def _workers_stopped(self) -> Iterator[None]:
-        """Stop the workers' processes for a moment: what happens meanwhile is one change to them."""
+        """Stop the workers' processes for a moment."""
         workers = [c.process for name, c in self.installation.components.items() if name.startswith("worker")]
         running = [process for process in workers if process is not None and process.poll() is None]
         try:
             for process in running:
                 process.send_signal(signal.SIGSTOP)
             yield
-            time.sleep(1)  # until the dispatcher has seen all of it, so that a look waits for all of it
         finally:
             for process in running:
                 process.send_signal(signal.SIGCONT)
