@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from grovekeeper.api import conditions, names, raw
-from grovekeeper.expand import groups, model, plan, pods, sharing, status
+from grovekeeper.expand import cliques, groups, model, plan, pods, sharing, status
 from grovekeeper.kube import errors, resources
 from grovekeeper.reconciler import (
     budgets,
@@ -142,14 +142,23 @@ async def _write_status(
         conditions.merged(fresh["conditions"], [], drop=[faults.REPLICA_FAILURE, status.WEBHOOK_MISSING]),
         [_since(obj, refusal)] if refusal is not None else [],
     )
-    before = (obj.get("status") or {}).get("scheduledReplicas", 0)
-    if before > 0 and fresh["scheduledReplicas"] == 0 and count > 0:
-        text = f"all {before} scheduled pods are gone"
+    if count > 0 and fresh["scheduledReplicas"] == 0 and _has_lost(obj, existing):
+        text = f"all {obj['status']['scheduledReplicas']} scheduled pods are gone"
         ctx.events.warning(obj, "AllScheduledReplicasLost", text, ctx.clock.stamp())
     settled = refusal is not None or fresh["readyReplicas"] == count == len(existing)
     waiting = fresh["scheduleGatedReplicas"] == count == len(existing)
     coming = ctx.coming.count(ctx.clock.now().timestamp()) if refusal is None else 0
     return await statuses.write(ctx, resources.PODCLIQUES, obj, fresh, settled=settled, waiting=waiting, coming=coming)
+
+
+def _has_lost(obj: raw.Object, existing: Sequence[raw.Object]) -> bool:
+    """Return whether a clique that has no scheduled pod had some, and no update of ours is what took them."""
+    told = obj.get("status") or {}
+    current = told.get("observedGeneration") == obj["metadata"].get("generation") and told.get("updatedReplicas", 0) > 0
+    # The hash changes when all pods have the new template: until then those that go are of the old one.
+    moving = told.get("currentPodTemplateHash") != cliques.hash_of(obj) and not current
+    leaving = any(plan.terminating(pod) and cliques.mark_of(pod) != cliques.mark_of(obj) for pod in existing)
+    return told.get("scheduledReplicas", 0) > 0 and not moving and not leaving
 
 
 def _was_met(ctx: Context, w: model.Workload, obj: raw.Object, existing: Sequence[raw.Object]) -> bool:

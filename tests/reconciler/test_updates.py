@@ -1,5 +1,7 @@
 """Rolling updates, pauses, scaling during updates and the progress deadline, in the small world."""
 
+import pytest
+
 from grovekeeper.api import names, raw
 from grovekeeper.kube import resources
 from tests.reconciler import world
@@ -222,3 +224,49 @@ async def test_the_deadline_does_not_run_while_the_update_is_paused() -> None:
     condition = world.condition(the_set(here), "Progressing")
     assert condition is not None
     assert (condition["status"], condition["reason"]) == ("True", "UpdateInProgress")
+
+
+def lone() -> raw.Object:
+    """The set with one pod in its standalone clique."""
+    obj = podset()
+    front = next(clique for clique in obj["spec"]["template"]["cliques"] if clique["name"] == "front")
+    front["spec"] |= {"replicas": 1, "minAvailable": 1}
+    return obj
+
+
+def losses(here: world.World) -> list[str]:
+    return [name for name, reason, _ in here.events.said if reason == "AllScheduledReplicasLost"]
+
+
+@pytest.mark.parametrize("kind", [names.UPDATE_ROLLING_RECREATE, names.UPDATE_COHERENT])
+async def test_what_an_update_replaces_is_not_told_as_lost(kind: str) -> None:
+    obj = lone()
+    obj["spec"]["updateStrategy"] = {"type": kind}
+    here = await up(obj)
+    await here.apply(changed(obj, "front", "lead", "work"))
+    await roll(here)
+    assert images(here, 0) == {"model:2"}
+    assert losses(here) == []
+
+
+async def test_a_node_that_holds_no_successor_makes_an_update_no_loss() -> None:
+    here = await up(lone())
+    cordoned = {"spec": {"unschedulable": True}}
+    await here.api.patch(resources.NODES, "n1", None, cordoned, type="merge")
+    await here.apply(changed(lone(), "front"))
+    for _ in range(8):
+        await here.advance(1)
+        await here.finish()
+    assert images(here, 0, "front") == {"model:2"}
+    assert losses(here) == []
+
+
+async def test_pods_of_the_new_template_that_are_lost_are_told() -> None:
+    here = await up(lone())
+    await here.apply(changed(lone(), "front"))
+    await roll(here, until=False, rounds=4)
+    (pod,) = here.pods("demo-0-front")
+    assert pod["spec"]["containers"][0]["image"] == "model:2"
+    await here.api.delete(resources.PODS, pod["metadata"]["name"], "ns", grace=0)
+    await here.advance(3)
+    assert losses(here) == ["demo-0-front"]

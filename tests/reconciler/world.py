@@ -173,7 +173,7 @@ class Api:
             return copied(wanted)
         if wanted.get("spec") != live.get("spec"):
             wanted = copied(wanted)
-            wanted["metadata"]["generation"] = live["metadata"]["generation"] + 1
+            wanted["metadata"]["generation"] = live["metadata"].get("generation", 0) + 1
         return copied(live) if wanted == live else self._put(plural, wanted)
 
     def _put(self, plural: str, obj: raw.Object) -> raw.Object:
