@@ -11,6 +11,8 @@ from grovekeeper.expand import groups, naming, plan
 from grovekeeper.placement import request
 from grovekeeper.reconciler import pins
 
+OUT_OF = "OutOf"
+"""How a kubelet's reason begins where the room on its node is not what the pod asks for: OutOfcpu, OutOfpods."""
 Pods = Mapping[str, Sequence[raw.Object]]
 """Pods of a gang by PodClique FQN."""
 BY_OTHERS = "pods of higher priority"
@@ -146,6 +148,17 @@ def refused_nodes(pods: Iterable[raw.Object]) -> set[str]:
         if node is not None and verdict is not None and verdict["status"] == "False" and not gated:
             found.add(node)
     return found
+
+
+def turned_away(pod: raw.Object | None) -> str:
+    """Return the reason for which a kubelet refused to run a pod that was bound to its node; empty for any other pod.
+
+    Source: rejectPod of k8s.io/kubernetes/pkg/kubelet. No container of such a pod has ever run.
+    """
+    status = (pod or {}).get("status") or {}
+    reason, text = str(status.get("reason") or ""), str(status.get("message") or "")
+    refused = reason.startswith(OUT_OF) or (bool(reason) and text.startswith("Pod was rejected"))
+    return reason if status.get("phase") == "Failed" and refused else ""
 
 
 def was_met(

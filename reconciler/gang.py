@@ -56,6 +56,7 @@ class Owner:
     def on_pod(self, old: raw.Object | None, new: raw.Object | None) -> None:
         """Take in a change of a pod."""
         self.taken.on_pod(old, new)
+        self.releases.on_pod(old, new)
         if new is None and old is not None:
             self.releases.gone(old["metadata"]["uid"])
             self._cycle.gone(old["metadata"]["uid"])

@@ -7,10 +7,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from grovekeeper.api import raw
+from grovekeeper.api import names, raw
 from grovekeeper.expand import plan
 from grovekeeper.kube import errors, resources
-from grovekeeper.reconciler import children, creation, decisions, gangstatus, occupancy, pins, view
+from grovekeeper.reconciler import children, creation, decisions, gangstatus, keys, occupancy, pins, view
 from grovekeeper.reconciler.context import Context
 
 _LOG = logging.getLogger(__name__)
@@ -31,6 +31,8 @@ class Releases:
     """UID of a pod whose gate we removed, to the monotonic time of it."""
     refused: dict[str, dict[str, float]] = field(default_factory=dict)
     """Key of a gang, to the nodes that it keeps away from, to the monotonic time until which it does."""
+    _away: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Key of a gang, to the nodes whose kubelets have refused to run a pod of it just now, with their reasons."""
     _whole: set[str] = field(default_factory=set)
     """Keys of gangs that were seen whole; their status says so only after a while."""
 
@@ -94,6 +96,13 @@ class Releases:
         else:
             raise children.changed(resources.PODS, pod, live, refusal) from refusal
 
+    def on_pod(self, old: raw.Object | None, new: raw.Object | None) -> None:
+        """Take in that a kubelet has refused to run a pod: two schedulers had given away the same room."""
+        why = decisions.turned_away(new)
+        gang = ((new or {}).get("metadata", {}).get("labels") or {}).get(names.LABEL_PODGANG)
+        if new is not None and gang and why and not decisions.turned_away(old):
+            self._away.setdefault(keys.gang(new["metadata"]["namespace"], gang), {})[new["spec"]["nodeName"]] = why
+
     def note_whole(self, key: str, found: view.Found) -> None:
         """Remember that a gang has its minimum on nodes, until none of its pods has one."""
         if gangstatus.scheduled(found.gang, found.pods):
@@ -106,6 +115,9 @@ class Releases:
 
         Also those that are bound while the rest of a gang that was never whole finds no room: a part is no gang.
         """
+        away = self._away.pop(key, None)
+        if away is not None and await self._without_the_refused(key, found, away):
+            return None
         patience = self.ctx.settings.reconcile.bind_timeout_seconds
         loose = decisions.loose(found.pods)
         late = loose or self._parted(key, found)
@@ -127,7 +139,27 @@ class Releases:
         why = f"{len(loose)} pods were not bound" if loose else "a part of it has nodes and the rest found no room"
         if raced:
             why = f"{len(raced)} pods lost their room to others"
-        text = f"{found.gang.name}: {why}, after {patience - left:.0f} s; {len(doomed)} are replaced"
+        await self._take_back(found, doomed, f"{why}, after {patience - left:.0f} s")
+        return None
+
+    async def _without_the_refused(self, key: str, found: view.Found, away: Mapping[str, str]) -> bool:
+        """Keep off nodes whose kubelets refused a pod; take a gang back that has only been whole on paper, if so."""
+        until = self.ctx.clock.monotonic() + _REFUSED_SECONDS
+        # What a kubelet had no room for the snapshot sees, or will; the other reasons it does not know.
+        avoid = {node: until for node, why in away.items() if not why.startswith(decisions.OUT_OF)}
+        if avoid:
+            self.refused.setdefault(key, {}).update(avoid)
+        live = self.ctx.stores.gangs.get(found.w.namespace, found.gang.name) or {}
+        doomed = decisions.released(found.pods)
+        if not doomed or gangstatus.scheduled(found.gang, found.pods) or gangstatus.was_whole(live.get("status") or {}):
+            return False
+        self._whole.discard(key)
+        refusals = ", ".join(f"{node}: {why}" for node, why in sorted(away.items()))
+        await self._take_back(found, doomed, f"kubelets refused to run its pods ({refusals})")
+        return True
+
+    async def _take_back(self, found: view.Found, doomed: Sequence[raw.Object], why: str) -> None:
+        text = f"{found.gang.name}: {why}; {len(doomed)} are replaced"
         self.ctx.events.warning(found.w.raw, "GangUnbound", text, self.ctx.clock.stamp())
         for pod in doomed:
             self.taken.room.forget(pod["metadata"]["uid"])
@@ -136,7 +168,6 @@ class Releases:
         for bound in (True, False):
             part = [pod for pod in doomed if bool(pod["spec"].get("nodeName")) == bound]
             await children.together(children.delete(self.ctx, resources.PODS, pod) for pod in part)
-        return None
 
     def _parted(self, key: str, found: view.Found) -> list[raw.Object]:
         """Return the pods on nodes of a gang that lacks a part of its minimum and was never whole."""
@@ -160,6 +191,7 @@ class Releases:
     def forget(self, key: str) -> None:
         """Forget a gang that is gone."""
         self.refused.pop(key, None)
+        self._away.pop(key, None)
         self._whole.discard(key)
 
     def gone(self, uid: str) -> None:
