@@ -3,12 +3,14 @@
 See docs/placement.md, "Turns".
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from grovekeeper.api import conditions
 from grovekeeper.expand import gangs, plan
 from grovekeeper.placement import request, reserve, snapshot
 from grovekeeper.reconciler import decisions, gangstatus, keys, view
 from grovekeeper.reconciler.context import Context
+from grovekeeper.runtime import clock
 
 _AFTER_THE_MINIMUM = "pods above the minimum come after the minimum of gangs that wait"
 
@@ -20,7 +22,12 @@ class Kept:
     since: float
     """Seconds of the injected clock."""
     order: tuple[bool, int, bool, str, str]
-    nodes: frozenset[str]
+    nodes: frozenset[str] = frozenset()
+    fewest: int | None = None
+    """Of pods on the nodes that were kept, in this window; None: nothing was kept in it."""
+    moved: float = 0.0
+    """When the last of them had gone; or when the nodes were opened again (`rests`), since none did."""
+    rests: bool = False
 
 
 @dataclass(slots=True)
@@ -105,11 +112,33 @@ class Turns:
     def keep(self, key: str, found: view.Found, ask: request.GangAsk, *, never: bool) -> None:
         """Keep a domain for a gang that has waited long; one that can never fit keeps nothing from anybody."""
         now = self.ctx.clock.now().timestamp()
-        since = self._kept[key].since if key in self._kept else now
+        known = self._kept.get(key) or Kept(self._since(found, now), (False, 0, False, "", ""))
         order = decisions.order(found.pods, found.gang.base, found.gang.name, has_minimum=False)
-        due = not never and now - since >= self.ctx.settings.reconcile.reserve_after_seconds
+        due = not never and now - known.since >= self.ctx.settings.reconcile.reserve_after_seconds
         wanted = not gangstatus.scheduled(found.gang, found.pods)
-        self._kept[key] = Kept(since, order, reserve.nodes(ask, self.room) if due and wanted else frozenset())
+        nodes = reserve.nodes(ask, self.room) if due and wanted else frozenset()
+        self._kept[key] = self._windowed(replace(known, order=order, nodes=nodes), now)
+
+    def _windowed(self, kept: Kept, now: float) -> Kept:
+        """Return what is kept while pods go from the nodes; nothing for a window after one in which none went."""
+        if not kept.nodes:
+            return kept
+        over = now - kept.moved >= self.ctx.settings.reconcile.reserve_window_seconds
+        pods = self.room.tenants_on(kept.nodes)
+        if kept.rests and not over:
+            return replace(kept, nodes=frozenset())
+        if kept.rests or kept.fewest is None or pods < kept.fewest:
+            return replace(kept, fewest=pods, moved=now, rests=False)
+        return replace(kept, nodes=frozenset(), fewest=None, moved=now, rests=True) if over else kept
+
+    def _since(self, found: view.Found, now: float) -> float:
+        """Return since when a gang waits: an owner before this one may have said so on the PodGang."""
+        live = self.ctx.stores.gangs.get(found.w.namespace, found.gang.name) or {}
+        told = conditions.find((live.get("status") or {}).get("conditions"), gangstatus.SCHEDULED)
+        if told is None or told["status"] != "False" or told.get("reason") != "Unschedulable":
+            return now
+        made = [pod["metadata"]["creationTimestamp"] for pods in found.pods.values() for pod in pods]
+        return min(now, max(clock.parse(text).timestamp() for text in (told["lastTransitionTime"], *made)))
 
     def placed(self, key: str) -> None:
         """Keep nothing for a gang any more."""

@@ -43,7 +43,7 @@ class Room:
             self._column(resource)
         self.total[row] = 0
         for resource, amount in offered.items():
-            self.total[row, self.columns[resource]] = min(amount, MOST)
+            self.total[row, self.columns[resource]] = max(0, min(amount, MOST))
         self.total[row, self._port_columns()] = 1
 
     def clear(self, row: int) -> None:

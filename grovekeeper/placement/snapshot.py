@@ -169,6 +169,11 @@ class Snapshot:
             if row is not None and charge.tenant:
                 yield row, uid
 
+    def tenants_on(self, names: Iterable[str]) -> int:
+        """Return how many pods are on these nodes, but for those that every node has."""
+        rows = [row for name in names if (row := self._nodes.numbers.get(name)) is not None]
+        return int(self._room.tenants[rows].sum())
+
     def freed(self, uids: Iterable[str]) -> dict[int, Ints]:
         """Return by row what these pods are charged there with. O(pods asked for)."""
         result: dict[int, Ints] = {}

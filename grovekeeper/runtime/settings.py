@@ -58,6 +58,8 @@ class Reconcile(_Part):
     hold: Literal["always", "contended", "never"] = "contended"
     reserve_after_seconds: Seconds = 120.0
     """A gang that has waited this long gets a domain kept for it: gangs behind it are placed elsewhere."""
+    reserve_window_seconds: Annotated[Seconds, Field(ge=1)] = 3600.0
+    """A domain in which nothing has ended for so long is kept no longer, and again after as long a pause."""
     reservation_seconds: Seconds = 300.0
     """For how long a node is held for the successor of a pod that is gone, while it cannot be placed."""
     disruption_budgets: bool = True

@@ -108,6 +108,9 @@ def test_a_quantity_beyond_all_measure_is_large_and_no_error() -> None:
     huge = node(2)
     huge["status"]["allocatable"]["nvidia.com/gpu"] = "9e30"
     room.upsert_node(huge)
+    below = node(3)
+    below["status"]["allocatable"] |= {"cpu": "-9e18", "nvidia.com/gpu": "-1"}
+    room.upsert_node(below)
     assert isinstance(place.place(gang(group("w", 50, 4, minimum=1)), room), request.Placement)
     assert isinstance(place.place(gang(group("w", 2, 10**30)), room), request.Reasons)
 

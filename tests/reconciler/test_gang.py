@@ -436,6 +436,40 @@ async def test_a_big_gang_that_waits_is_not_starved_by_small_ones_behind_it() ->
     assert len(here.released("big-0")) == 4
 
 
+async def test_a_domain_in_which_nothing_ends_is_not_kept_for_ever() -> None:
+    here = Placing(1, 1, 1, 1, reserve_window_seconds=1000)
+    for number in range(2):
+        here.api.foreign(f"busy{number}", f"n{number}")
+    await here.apply(pair("big", count=4))
+    await here.settle()
+    await here.advance(600)
+    await here.apply(pair("late", count=1))
+    await here.settle()
+    assert not here.released("late-0"), "the room is kept for the big one"
+    await here.api.delete(resources.PODS, "busy1", "else", grace=0)
+    await here.advance(900)
+    assert not here.released("late-0"), "a pod has ended in the window: there is hope"
+    await here.advance(300)
+    assert len(here.released("late-0")) == 1, "the other one does not end"
+    await here.advance(1000)
+    await here.apply(pair("later", count=1))
+    await here.settle()
+    assert not here.released("later-0"), "its turn comes again"
+
+
+async def test_an_owner_that_begins_knows_how_long_a_gang_has_waited() -> None:
+    here = Placing(1, 1)
+    here.api.foreign("busy", "n0")
+    await here.apply(pair("big", count=2))
+    await here.advance(300)
+    here.owner.turns._kept.clear()  # as in a process that has just begun
+    here.owner._cycle._refusals.forget("gang:ns/big-0")
+    await here.run("gang:ns/big-0")
+    await here.apply(pair("late", count=1))
+    await here.settle()
+    assert not here.released("late-0")
+
+
 async def test_a_gang_that_can_never_fit_blocks_nobody_and_says_what_fits() -> None:
     here = Placing(1, 1)
     await here.apply(pair("huge", count=9))
