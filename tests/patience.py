@@ -9,9 +9,16 @@ _SHARED = 2.0
 """Several clusters run side by side on few cores."""
 
 
+def slowness() -> float:
+    """Return by how much to multiply seconds in which something must not happen: what does not pass at once costs all
+    of them, so that they are no longer than the machine needs.
+    """
+    return max(1.0, min(_loop() for _ in range(3)) / _USUAL_SECONDS)
+
+
 def factor() -> float:
     """Return by how much to multiply seconds of waiting. A test that passes takes no longer for it."""
-    return _SHARED * max(1.0, min(_loop() for _ in range(3)) / _USUAL_SECONDS)
+    return _SHARED * slowness()
 
 
 def _loop() -> float:

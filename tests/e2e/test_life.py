@@ -1,8 +1,13 @@
 """The life of a gang on both targets: scaling, termination, startup order, updates, topology, deletion, refusals."""
 
+from collections.abc import Sequence
+
 import pytest
 
-from tests.e2e.world import World, changed, is_ready, is_updated, refused, uids
+from tests.e2e import recorder
+from tests.e2e.recorder import one_at_a_time
+from tests.e2e.test_updates import finished, on_delete, passed_on, replaced
+from tests.e2e.world import Object, World, changed, refused, uids
 
 PCSG = "podcliquescalinggroups"
 
@@ -108,17 +113,15 @@ def test_ru7_a_changed_clique_is_rolled_pod_by_pod(world: World) -> None:
     obj = world.wl1()
     world.apply(obj)
     world.wait_pods(10, 10)
-    others = uids([p for p in world.pods() if not p["metadata"]["labels"]["grove.io/podclique"].endswith("pc-a")])
-    world.apply(changed(obj, "pc-a"))
+    others = uids(world.pods()) - uids(world.pods("pc-a"))
+    roll = one_at_a_time(world.pods())
 
-    def done() -> bool:
-        assert len([p for p in world.pods() if is_ready(p)]) >= 9
-        return all(is_updated(p) and is_ready(p) for p in world.pods("pc-a")) and len(world.pods("pc-a")) == 2
+    def fault(pods: Sequence[Object]) -> str:
+        serve = len(list(filter(recorder.up, pods)))
+        return roll(pods) or ("more than one pod is missing" if serve < 9 else "")
 
-    world.wait(done, "pc-a to be updated", 40)
-    assert others <= uids(world.pods())
-    ended = lambda: (world.get_set("w")["status"].get("rollingUpdateProgress") or {}).get("updateEndedAt")  # noqa: E731
-    world.wait(lambda: world.get_set("w")["status"]["updatedReplicas"] == 1 and ended(), "the end of the update")
+    recorder.follow(world, lambda: world.apply(changed(obj, "pc-a")), fault, lambda: finished(world, 10), 30)
+    assert others < uids(world.pods())
 
 
 def test_ru8_a_changed_group_is_rolled_replica_by_replica(world: World) -> None:
@@ -126,28 +129,25 @@ def test_ru8_a_changed_group_is_rolled_replica_by_replica(world: World) -> None:
     obj = world.wl1()
     world.apply(obj)
     world.wait_pods(10, 10)
-    world.apply(changed(obj, "pc-b"))
-
-    def done() -> bool:
-        assert len([p for p in world.pods() if is_ready(p)]) >= 10 - 4
-        return all(map(is_updated, world.pods("pc-b"))) and len([p for p in world.pods() if is_ready(p)]) == 10
-
-    world.wait(done, "both replicas to be updated", 40)
-    world.wait(lambda: world.get_set("w")["status"]["updatedReplicas"] == 1, "the set to say so")
+    before, others = uids(world.pods()), uids(world.pods("pc-a"))
+    roll = one_at_a_time(world.pods())
+    recorder.follow(world, lambda: world.apply(changed(obj, "pc-b")), roll, lambda: finished(world, 10), 30)
+    assert uids(world.pods()) & before == others, "replicas of the group go as a whole, and nobody else"
 
 
 @pytest.mark.slow
 def test_od1_and_od2_on_delete_leaves_pods_alone_until_somebody_deletes_them(world: World) -> None:
     world.add_nodes(10)
-    obj = world.wl2(updateStrategy={"type": "OnDelete"})
+    obj = on_delete(world)
     world.apply(obj)
     world.wait_pods(10, 10)
     first = uids(world.pods())
     world.apply(changed(obj, "pc-a"))
+    passed_on(world)
     world.stays(lambda: uids(world.pods()) == first, "no pod is replaced", 3)
-    world.delete_pod(world.pods("pc-a")[0]["metadata"]["name"])
-    world.wait(lambda: len([p for p in world.pods("pc-a") if is_updated(p) and is_ready(p)]) == 1, "one updated pod")
-    world.wait_pods(10, 10)
+    replaced(world, world.pods("pc-a")[:1])
+    clique = world.path("podcliques", "w-0-pc-a")
+    world.wait(lambda: world.request("GET", clique)["status"].get("updatedReplicas") == 1, "its PodClique to say so")
 
 
 def test_a_gang_that_cannot_fit_says_why_and_runs_nothing(world: World) -> None:

@@ -172,7 +172,8 @@ def test_cascade1_everything_of_a_deleted_set_goes_by_its_label(world: World) ->
         lambda: {plural for plural, _ in labelled(world)} == {k for each in KINDS.values() for k in each}, "all kinds"
     )
     world.request("DELETE", world.path("podgangsets", "w"))
-    world.wait(lambda: not labelled(world), "everything of the set to go", 30)
+    # The collector of a new cluster learns of new kinds every thirty seconds.
+    world.wait(lambda: not labelled(world), "everything of the set to go", 75)
     world.stays(lambda: not labelled(world), "nothing comes back", 2)
 
 

@@ -4,7 +4,7 @@ import copy
 import itertools
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -21,6 +21,7 @@ BINDINGS = f"{GROVE}/clustertopologybindings"
 _NUMBERS = itertools.count(1)
 MERGE = "application/merge-patch+json"
 PATIENCE = patience.factor()
+SLOWNESS = patience.slowness()
 
 
 class World:
@@ -166,8 +167,8 @@ class World:
         self.wait(there, f"{total} pods, {running} of them running", seconds)
 
     def stays(self, check: Callable[[], object], what: str, seconds: float = 1.5) -> None:
-        """Check that something goes on holding."""
-        deadline = time.monotonic() + seconds
+        """Check that something goes on holding, for as long as a usual machine takes `seconds` for the same work."""
+        deadline = time.monotonic() + seconds * SLOWNESS
         while time.monotonic() < deadline:
             assert check(), f"{what} no longer holds:\n{self.picture()}"
             time.sleep(0.1)
@@ -280,7 +281,7 @@ def is_updated(pod: Object) -> bool:
     return any(e["name"] == "UPDATE_TRIGGER" for e in pod["spec"]["containers"][0].get("env") or ())
 
 
-def uids(pods: Sequence[Object]) -> set[str]:
+def uids(pods: Iterable[Object]) -> set[str]:
     return {pod["metadata"]["uid"] for pod in pods}
 
 
