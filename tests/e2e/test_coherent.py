@@ -4,11 +4,13 @@ import copy
 import itertools
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 
-from tests.e2e.test_updates import ALL, finished, seen, updated
+from tests.e2e import recorder
+from tests.e2e.recorder import Recorder, follow
+from tests.e2e.test_updates import ALL, finished, replicas_of, seen, updated, updating
 from tests.e2e.world import Object, World, is_ready, is_updated, uids
 
 pytestmark = pytest.mark.slow
@@ -31,49 +33,43 @@ def up(world: World, obj: Object, pods: int, nodes: int) -> Object:
 def test_all_cliques_of_a_replica_move_together_and_one_replica_at_a_time(world: World) -> None:
     obj = up(world, small(world, 2), 10, 10)
     before = places(world)
-    faults: list[str] = []
 
-    def check() -> None:
-        whole = [index for index in range(2) if len(running(world, index)) == 5]
-        faults.extend(["both replicas are missing"] if not whole else [])
-        for index in range(2):
-            kinds = {is_updated(pod) for pod in running(world, index)}
-            faults.extend([f"replica {index} runs old and new pods"] if len(kinds) > 1 else [])
+    def fault(pods: Sequence[Object]) -> str:
+        mixed = [index for index in range(2) if len({is_updated(pod) for pod in serving(pods, index)}) > 1]
+        if mixed:
+            return f"replicas {mixed} run old and new pods"
+        return "" if whole(pods) else "both replicas are missing"
 
-    world.apply(changed(obj, *ALL))
-    until(world, lambda: finished(world, 10, 2), check)
-    assert faults == []
+    follow(world, lambda: world.apply(changed(obj, *ALL)), fault, lambda: finished(world, 10, 2), 90)
     assert places(world) == before, "every pod is where the one of its name was"
     assert updated(world.pods())
 
 
 def test_max_unavailable_counts_set_replicas(world: World) -> None:
     obj = up(world, small(world, 3, **coherent(maxUnavailable=2)), 15, 15)
-    most = [0]
+    sets = Recorder(world, "podgangsets")
+    most = 0
 
-    def check() -> None:
-        progress = world.get_set("w")["status"].get("rollingUpdateProgress") or {}
-        most.append(len(progress.get("currentlyUpdating") or ()))
-        missing = [index for index in range(3) if len(running(world, index)) < 5]
-        assert len(missing) <= 2, missing
+    def end() -> bool:
+        nonlocal most
+        most = max(most, *(len(updating(found)) for (found,) in sets.look()), 0)
+        return finished(world, 15, 3)
 
-    world.apply(changed(obj, "pc-a"))
-    until(world, lambda: finished(world, 15, 3), check)
-    assert max(most) == 2
+    fault = lambda pods: "" if whole(pods) else "three replicas are missing"  # noqa: E731
+    follow(world, lambda: world.apply(changed(obj, "pc-a")), fault, end, 90)
+    assert most == 2
 
 
 def test_max_surge_runs_an_extra_replica_while_none_may_be_missing(world: World) -> None:
     obj = up(world, small(world, 2, **coherent(maxUnavailable=0, maxSurge=1)), 10, 15)
-    extra = [0]
+    extra: set[int] = set()
 
-    def check() -> None:
-        extra.append(len(mine(world, 2)))
-        whole = [index for index in range(3) if len(running(world, index)) == 5]
-        assert len(whole) >= 2, world.picture()
+    def fault(pods: Sequence[Object]) -> str:
+        extra.update(whole(pods))
+        return "" if len(whole(pods)) >= 2 else "a replica is missing"
 
-    world.apply(changed(obj, *ALL))
-    until(world, lambda: finished(world, 10, 2), check)
-    assert max(extra) == 5
+    follow(world, lambda: world.apply(changed(obj, *ALL)), fault, lambda: finished(world, 10, 2), 90)
+    assert 2 in extra, "there was a third one for a while"
     assert not mine(world, 2), "the extra replica goes when the update ends"
 
 
@@ -180,19 +176,18 @@ def small(world: World, replicas: int, **more: object) -> Object:
     return world.set(cliques, [group], replicas, **(more or coherent()))
 
 
-def until(world: World, end: Callable[[], object], check: Callable[[], object]) -> None:
-    """Wait for the end of an update, and check something at every look."""
+def serving(pods: Sequence[Object], index: int) -> list[Object]:
+    """Return the pods of a set replica that serve."""
+    return [pod for pod in pods if recorder.up(pod) and replicas_of([pod]) == {str(index)}]
 
-    def look() -> object:
-        check()
-        return end()
 
-    world.wait(look, "the end of the update", 90)
+def whole(pods: Sequence[Object]) -> list[int]:
+    """Return the set replicas of which all five pods serve."""
+    return [index for index in range(3) if len(serving(pods, index)) == 5]
 
 
 def mine(world: World, index: int) -> list[Object]:
-    label = "grove.io/podgangset-replica-index"
-    return [pod for pod in world.pods() if pod["metadata"]["labels"][label] == str(index)]
+    return [pod for pod in world.pods() if replicas_of([pod]) == {str(index)}]
 
 
 def running(world: World, index: int) -> list[Object]:
@@ -230,8 +225,7 @@ def triggers(pods: Sequence[Object]) -> set[str]:
 
 
 def begun(world: World) -> bool:
-    progress = world.get_set("w")["status"].get("rollingUpdateProgress") or {}
-    return bool(progress.get("currentlyUpdating"))
+    return bool(updating(world.get_set("w")))
 
 
 def quiet(world: World) -> bool:

@@ -63,7 +63,7 @@ def test_ru11_a_set_scaled_out_during_an_update_ends_up_to_date(world: World) ->
 def test_ru12_a_set_scaled_in_during_an_update_ends_up_to_date(world: World) -> None:
     obj = up(world, world.wl1(replicas=2), 20, 20)
     world.apply(changed(obj, *ALL))
-    world.wait(lambda: updating(world) == [1], "the turn of the second replica", 60)
+    world.wait(lambda: updating(world.get_set("w")) == [1], "the turn of the second replica", 60)
     world.scale("podgangsets", "w", 1)
     world.wait(lambda: finished(world, 10), "one replica up to date", 60)
     assert replicas_of(world.pods()) == {"0"}
@@ -235,7 +235,7 @@ def up(world: World, obj: Object, pods: int, nodes: int) -> Object:
 def update_then(world: World, obj: Object, scale: Callable[[], object]) -> None:
     """Change the set, and scale once the update is on."""
     world.apply(obj)
-    world.wait(lambda: updating(world), "the update to begin")
+    world.wait(lambda: updating(world.get_set("w")), "the update to begin")
     scale()
 
 
@@ -248,9 +248,9 @@ def in_order(world: World, first: str, obj: Object, scale: Callable[[], object])
         world.apply(obj)
 
 
-def updating(world: World) -> list[int]:
+def updating(obj: Object) -> list[int]:
     """Return the indexes of the set replicas that the set's status says are being updated."""
-    progress = world.get_set("w")["status"].get("rollingUpdateProgress") or {}
+    progress = (obj.get("status") or {}).get("rollingUpdateProgress") or {}
     return [entry["replicaIndex"] for entry in progress.get("currentlyUpdating") or ()]
 
 
