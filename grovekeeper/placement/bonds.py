@@ -22,6 +22,10 @@ class United:
     key: str
     members: frozenset[int]
     """Positions."""
+    askers: frozenset[int]
+    """Those of them whose affinity it is."""
+    optional: bool = False
+    """Whether the asker has no pods in the minimum: then it binds the others only once a pod of it has a place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +54,11 @@ class Bonds:
         return bool(self.keys)
 
 
-def bonds(snapshot: Snapshot, asks: Sequence[Ask]) -> list[Bonds]:
-    """Return the bonds of each shape. O(shapes^2 x terms), and O(pods in the cluster) for a shape with affinity."""
+def bonds(snapshot: Snapshot, asks: Sequence[Ask], needs: Sequence[int]) -> list[Bonds]:
+    """Return the bonds of each shape; `needs` is how many pods of each are of the minimum.
+
+    O(shapes^2 x terms), and O(pods in the cluster) for a shape with affinity.
+    """
     result = [Bonds() for _ in asks]
     for position, ask in enumerate(asks):
         _repel(result, position, ask, asks)
@@ -62,7 +69,7 @@ def bonds(snapshot: Snapshot, asks: Sequence[Ask]) -> list[Bonds]:
         peers = frozenset(other for other, (_spec, peer) in enumerate(asks) if affinity.meets_all(spec, me, peer))
         known = affinity.homes_of_peers(snapshot, spec, me)
         if position in peers and not any(known.values()):
-            united += [United(key, peers) for key in known]
+            united += [United(key, peers, frozenset({position}), not needs[position]) for key in known]
         else:
             result[position].following = Following(peers - {position}, known)
             for other in (position, *peers):
@@ -98,12 +105,13 @@ def stranded(known: Sequence[Bonds]) -> list[int]:
 
 
 def _merged(united: Iterable[United]) -> list[United]:
-    """Return the sets with those of one key that overlap made one: they share the domain of what they share."""
+    """Return the sets that bind and overlap under one key made one: they share the domain of what they share."""
     result: list[United] = []
     for each in united:
-        members = each.members
+        members, askers = each.members, each.askers
         for other in [one for one in result if one.key == each.key and one.members & members]:
-            result.remove(other)
-            members |= other.members
-        result.append(United(each.key, members))
-    return sorted(result, key=lambda one: (one.key, sorted(one.members)))
+            if not (other.optional or each.optional):
+                result.remove(other)
+                members, askers = members | other.members, askers | other.askers
+        result.append(United(each.key, members, askers, each.optional))
+    return sorted(result, key=lambda one: (one.key, sorted(one.members), sorted(one.askers)))

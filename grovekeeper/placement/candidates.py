@@ -32,23 +32,25 @@ def _inside(search: Search, required: str | None, rows: Ints, key: str) -> Itera
     yield from (rows[outer == number] for number in np.unique(outer) if number >= 0)
 
 
-def others(search: Search, unit: parts.Unit, rows: Ints) -> Iterator[Ints]:
-    """Yield parts of rows that were chosen for a clique, so that others of the gang that look at it find a place.
+def others(search: Search, part: parts.Part, rows: Ints) -> Iterator[Ints]:
+    """Yield parts of rows that may be better for others of the gang, whose pods look at each other.
 
-    For each key under which they do: one domain that could hold it; all but one domain.
+    For each key under which they do: one domain that could hold the part, the roomiest first; all but one domain.
     """
-    keys = set().union(*(part.bonds.keys for part in unit.parts)) if not unit.units else set()
-    for key in sorted(keys):
+    for key in sorted(part.bonds.keys or search.keys):
         ids, _names = search.snapshot.domains(key)
         found = ids[rows]
-        if len(np.unique(found)) > 1:
-            yield from (rows[found == domain] for domain in fitting(search, unit, ids, rows))
-            yield from (rows[found != domain] for domain in np.unique(found))
+        numbers = np.unique(found)
+        if len(numbers) < 2:
+            continue
+        yield from (rows[found == domain] for domain in reversed(fitting(search, parts.Unit(parts=[part]), ids, rows)))
+        if part.need > 1:
+            yield from (rows[found != domain] for domain in numbers)
 
 
 def unions(search: Search, unit: parts.Unit, rows: Ints) -> Iterator[None]:
     """Choose in turn, best first, the domains for those of the unit that share one. Each choice costs a try."""
-    yield from _united(search, unit, rows, unit.united)
+    yield from _united(search, unit, rows, [each for each in unit.united if not each.optional])
 
 
 def _united(search: Search, unit: parts.Unit, rows: Ints, left: Sequence[bonds.United]) -> Iterator[None]:

@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from grovekeeper.placement import pack, parts, request
+from grovekeeper.placement import shape as shapes
 from grovekeeper.placement.nodes import Ints
 from grovekeeper.placement.search import Search
 from grovekeeper.placement.snapshot import Snapshot
@@ -19,6 +20,19 @@ def unknown_level(key: str) -> request.Reasons:
     """Return the reason for a required level whose label no node has."""
     text = f"no node has the label {key}, which a required topology level names: label the nodes or mend the binding"
     return request.Reasons(text, (request.Shortfall(key, text),), never=True)
+
+
+def absent(root: parts.Unit, snapshot: Snapshot) -> request.Reasons | None:
+    """Return the reason where no node offers any of a resource that the minimum asks for, or there is no node."""
+    for part in root.leaves():
+        lacking = np.flatnonzero((part.vector > 0) & (snapshot.totals().max(axis=0, initial=0) == 0))
+        if part.need and len(lacking):
+            names = snapshot.resource_names()
+            resource = shapes.scarcest(name for column in lacking if (name := names[column]) in part.shape.requests)
+            text = f"{part.name}: no node has any {resource or names[lacking[0]]}"
+            text = text if resource or len(snapshot) else f"{part.name}: there is no node"
+            return request.Reasons(text, never=True)
+    return None
 
 
 def stranded(cliques: Collection[str]) -> request.Reasons:
@@ -41,6 +55,9 @@ class _Bound:
 def reasons(gang: request.GangAsk, root: parts.Unit, search: Search) -> request.Reasons:
     """Return what was missing per level, the broadest first, and whether the empty cluster could hold the gang."""
     snapshot = search.snapshot
+    nothing = absent(root, snapshot)
+    if nothing is not None:
+        return nothing
     bounds = list(_bounds(root, search, None)) or [_Bound(None, tuple(root.leaves()), frozenset())]
     found = [(bound, _level(bound, search)) for bound in bounds]
     short = [(bound, text) for bound, text in found if text] or [(found[0][0], _all_alone(found[0][0], root))]

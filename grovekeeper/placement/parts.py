@@ -171,7 +171,7 @@ def _parts(
         vector = snapshot.vector(shape.requests)
         if vector is None:
             known = snapshot.resource_names()
-            absent = next(name for name in shape.requests if name not in known)
+            absent = shapes.scarcest(name for name in shape.requests if name not in known)
             return request.Reasons(f"{group.name}: no node has any {absent}", never=True)
         eligible = np.zeros(snapshot.height(), dtype=np.bool_)
         mask = snapshot.eligible(shape.spec)
@@ -215,7 +215,9 @@ def _bind(parts: list[Part], gang: request.GangAsk, snapshot: Snapshot) -> None:
     """Set positions and bonds, widen vectors, and take out rows that pods on nodes forbid."""
     width = len(snapshot.resource_names())
     asks = [(part.shape.spec, affinity.Peer(gang.namespace, part.pods[0].labels)) for part in parts]
-    for position, (part, mine) in enumerate(zip(parts, bonding.bonds(snapshot, asks), strict=True)):
+    for position, (part, mine) in enumerate(
+        zip(parts, bonding.bonds(snapshot, asks, [each.need for each in parts]), strict=True)
+    ):
         part.position = position
         part.vector = _widened(part.vector, width)
         part.bonds = mine

@@ -38,6 +38,9 @@ def _place(
     root = parts.tree(gang, snapshot)
     if isinstance(root, request.Reasons):
         return root
+    nothing = explain.absent(root, snapshot) if not len(snapshot) else None
+    if nothing is not None:
+        return nothing
     unknown = next((key for unit in root.everyone() for key in _labels(unit) if not snapshot.domains(key)[1]), None)
     if unknown is not None:
         return explain.unknown_level(unknown)
@@ -57,7 +60,7 @@ def _place(
             # Only what needs no wider level than this answer can be better.
             improve.improved(search, root, rows, options)
             return _finished(gang, root, search)
-    if settling.thorough(search, root) and any(settling.settle(search, root, rows) for rows in _options(search, root)):
+    if settling.thorough(search, root, _options(search, root)):
         return _finished(gang, root, search)
     return explain.reasons(gang, root, search)
 
@@ -82,11 +85,15 @@ def _back_home(gang: request.GangAsk, root: parts.Unit, search: searching.Search
     before = search.free.copy()
     for part in root.leaves():
         rows = [search.snapshot.row_of(pod.nominated) if pod.nominated else None for pod in part.pods]
-        for row in rows:
-            if row is None or not part.allowed[row] or (search.free[row] < part.vector)[part.vector > 0].any():
-                search.free = before
-                return None
+        there = [row for row in rows if row is not None]
+        fits = len(there) == len(rows) and (not part.bonds or search.agrees(part, there))
+        for row in there if fits else ():
+            fits = fits and bool(part.allowed[row]) and not (search.free[row] < part.vector)[part.vector > 0].any()
             search.free[row] -= part.vector
+        search.chosen[part.position] = [(row, 1) for row in there]
+        if not fits:
+            search.free, search.chosen = before, {}
+            return None
     nodes = {pod.name: str(pod.nominated) for group in gang.groups for pod in group.pods}
     return request.Placement(nodes, (), {}, 1.0) if nodes else None
 
@@ -109,7 +116,7 @@ def _assign(search: searching.Search, unit: parts.Unit, rows: Ints, nodes: dict[
     for united in unit.united:
         members = [part for part in unit.leaves() if part.position in united.members]
         best = _roomiest(search, members, rows, search.snapshot.domains(united.key)[0])
-        if search.domain_of(united) is None and best:
+        if best and search.domain_of(united, min(united.askers)) is None:
             search.united[united] = best[0]
     names = search.snapshot.node_names()
     for part in unit.parts:

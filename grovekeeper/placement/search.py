@@ -13,7 +13,9 @@ from grovekeeper.placement.nodes import Ints, Mask
 from grovekeeper.placement.snapshot import Snapshot
 
 TRIES = 256
-"""Fillings of one search; where it goes back over earlier choices, also domains looked at."""
+"""Fillings of one greedy search, with what makes its answer cheaper."""
+NOWHERE = -2
+"""The number of no domain, and not that of nodes that are in none."""
 Spots = list[tuple[int, int]]
 """Row and pods there."""
 
@@ -54,6 +56,8 @@ class Search:
         self.tries = TRIES
         self.thorough = False
         """Whether it goes back over the choices of earlier units where a later one fails."""
+        self.keys: set[str] = set()
+        """Label keys under which pods of the gang look at each other."""
         self.united: dict[bonds.United, int] = {}
         """The domain for pods that have to share one."""
         self.siblings: dict[str, list[list[int]]] = {}
@@ -148,35 +152,43 @@ class Search:
             result = np.zeros(len(self.free), dtype=np.int64)
             result[rows] = pack.capacities(self.free[rows], part.vector, part.shape.one_per_node)
         result[~part.allowed] = 0
-        return self._bound(part, result, within, coming) if part.bonds else result
+        if part.bonds:
+            result[~self._open(part, coming)] = 0
+            for key, other in part.bonds.repelled:
+                if other == part.position:
+                    result = pack.one_each(result, _cells(self._ids(key), within))
+        return result
 
-    def _bound(self, part: parts.Part, result: Ints, within: Ints | None, coming: Collection[int]) -> Ints:
+    def _open(self, part: parts.Part, coming: Collection[int] = ()) -> Mask:
+        """Return which rows are left to a part by what the others of its gang chose."""
+        open_: Mask = np.ones(len(self.free), dtype=np.bool_)
         for united in part.bonds.united:
-            domain = self.domain_of(united)
+            domain = self.domain_of(united, part.position)
             if domain is not None:
-                result[self._ids(united.key) != domain] = 0
+                open_ &= self._ids(united.key) == domain
         following = part.bonds.following
         if following and following.peers and following.peers.isdisjoint(coming):
             there = self.rows_chosen(following.peers)
             for key, known in following.known.items():
                 ids = self._ids(key)
-                result[~np.isin(ids, [*known, *ids[there]])] = 0
+                open_ &= np.isin(ids, [*known, *ids[there]])
         for key, other in part.bonds.repelled:
             ids = self._ids(key)
-            result[np.isin(ids, ids[self.rows_chosen([other])]) & (ids >= 0)] = 0
-        for key, other in part.bonds.repelled:
-            if other == part.position:
-                ids = self._ids(key)
-                cells = ids if within is None else _cells(ids, within)
-                result = pack.one_each(result, cells)
-        return result
+            open_ &= (ids < 0) | ~np.isin(ids, ids[self.rows_chosen([other])])
+        return open_
 
-    def domain_of(self, united: bonds.United) -> int | None:
-        """Return the domain that is chosen for pods that share one, by decision or by where the first of them is."""
+    def domain_of(self, united: bonds.United, position: int) -> int | None:
+        """Return the domain in which those that share one are, as far as it binds this member; None: any would do.
+
+        `NOWHERE` where they are in several already, as those may whom only pods above the minimum ask to be near.
+        """
         if united in self.united:
             return self.united[united]
-        there = self.rows_chosen(united.members)
-        return int(self._ids(united.key)[there[0]]) if there else None
+        if united.optional and position not in united.askers and not self.rows_chosen(united.askers):
+            return None
+        ids = self._ids(united.key)
+        domains = {int(ids[row]) for row in self.rows_chosen(united.members)}
+        return min(domains, default=None) if len(domains) < 2 else NOWHERE
 
     def rows_chosen(self, positions: Iterable[int]) -> list[int]:
         """Return the rows chosen for these parts."""
@@ -185,11 +197,27 @@ class Search:
     def _ids(self, key: str) -> Ints:
         return self.snapshot.domains(key)[0]
 
-    def fill(self, part: parts.Part, rows: Ints, count: int) -> Spots | None:
-        """Choose nodes among `rows` for so many pods of a part, and charge them; None where they do not fit."""
+    def agrees(self, part: parts.Part, rows: Sequence[int]) -> bool:
+        """Return whether a part whose pods are on these rows is in nobody's way, and near whom it asks for."""
+        for key, other in part.bonds.repelled:
+            domains = [int(number) for number in self._ids(key)[list(rows)] if number >= 0]
+            if other == part.position and len(set(domains)) < len(domains):
+                return False
+        if any(len(set(self._ids(united.key)[list(rows)].tolist())) > 1 for united in part.bonds.united):
+            return False
+        return bool(self._open(part)[list(rows)].all())
+
+    def fill(self, part: parts.Part, rows: Ints, count: int, *, most: int | None = None) -> Spots | None:
+        """Choose nodes among `rows` for so many pods of a part, and charge them; None where they do not fit.
+
+        `most`: so many on a node at most; where it is below 0, so many less than would fit, but one.
+        """
         self.tries -= 1
+        capacity = self.capacity(part, rows)
+        if most is not None:
+            capacity = np.minimum(capacity, np.maximum(capacity + most, 1) if most < 0 else most)
         found = pack.fill(
-            self.capacity(part, rows),
+            capacity,
             rows,
             count,
             self.ids,
@@ -201,8 +229,10 @@ class Search:
         return found
 
 
-def _cells(ids: Ints, within: Ints) -> Ints:
+def _cells(ids: Ints, within: Ints | None) -> Ints:
     """Return numbers of the pairs of domains; -1 where a row is in no domain of the first kind."""
+    if within is None:
+        return ids
     return np.where(ids < 0, -1, ids * (int(within.max(initial=-1)) + 2) + within + 1)
 
 

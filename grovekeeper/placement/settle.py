@@ -4,15 +4,18 @@ Greedy first: where a later one fails, another order is tried, then the next dom
 over the choices of earlier ones as well. Bounded by the search's tries. Cost: O(tries x levels x nodes of the domain).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from grovekeeper.placement import candidates, pack, parts, spreading
 from grovekeeper.placement.nodes import Ints
-from grovekeeper.placement.search import TRIES, Search, Spots
+from grovekeeper.placement.search import Search, Spots
 
+TRIES = 96
+"""Of a thorough search: fillings, and domains looked at for units. More find hardly more (0.2 % at 256)."""
+_SHARE = 4
+"""A quarter of the tries that are left is for one domain of the gang, so that the next ones get some."""
 _WORK = 400_000
 """Nodes times parts times tries of a thorough search: what does not fit is to cost no more in a large cluster."""
-_FEWEST_TRIES = 16
 _END = object()
 
 
@@ -25,16 +28,22 @@ def settle(search: Search, unit: parts.Unit, rows: Ints) -> bool:
     return False
 
 
-def thorough(search: Search, unit: parts.Unit) -> bool:
-    """Make a search that has failed a thorough one; return False where there is nothing to go back over."""
+def thorough(search: Search, unit: parts.Unit, options: Iterable[Ints]) -> bool:
+    """Place a unit in one of these sets of rows, by a search that goes back where something in it fails."""
     leaves = [part for part in unit.leaves() if part.need]
-    if len(leaves) < 2:
+    search.keys = set().union(*(part.bonds.keys for part in leaves))
+    left = min(TRIES, _WORK * (2 if search.keys else 1) // max(1, len(search.among) * len(leaves)))
+    if left < 2 * len(leaves) or len(leaves) < 2:
         return False
     search.thorough = True
-    bound = any(part.bonds for part in leaves)
-    fair = max(_FEWEST_TRIES, _WORK // max(1, len(search.among) * len(leaves)))
-    search.tries = TRIES if bound else min(TRIES, fair)
-    return True
+    for rows in options:
+        search.tries = share = max(left // _SHARE, min(left, TRIES // _SHARE))
+        if settle(search, unit, rows):
+            return True
+        left -= share - search.tries
+        if left <= 0:
+            break
+    return False
 
 
 def _ways(search: Search, unit: parts.Unit, rows: Ints) -> Iterator[None]:
@@ -67,9 +76,15 @@ def _attempts(search: Search, unit: parts.Unit, item: parts.Part | parts.Unit, r
     """Yield with a part or a unit placed; a greedy search does so once. Everything is taken back in the end."""
     saved = search.saved()
     if isinstance(item, parts.Part):
-        if _place_part(search, unit, item, rows):
-            yield
-        search.restore(saved)
+        seen: list[Spots | None] = []
+        for among, most in _fillings(search, item, rows):
+            fits = _place_part(search, unit, item, among, most)
+            if fits and (spots := search.chosen.get(item.position)) not in seen:
+                seen.append(spots)
+                yield
+            search.restore(saved)
+            if search.tries <= 0 or not seen:
+                return  # the other fillings are narrower
         return
     for option in _options(search, item, rows):
         for _ in _ways(search, item, option):
@@ -77,7 +92,7 @@ def _attempts(search: Search, unit: parts.Unit, item: parts.Part | parts.Unit, r
                 used = search.rows_chosen(part.position for part in item.leaves())
                 search.siblings.setdefault(item.family, []).append(used + search.rows_of(item))
             yield
-            if not search.thorough:
+            if not search.thorough or not any(part.need for part in item.leaves()):
                 search.restore(saved)
                 return
         search.restore(saved)
@@ -86,21 +101,31 @@ def _attempts(search: Search, unit: parts.Unit, item: parts.Part | parts.Unit, r
 
 
 def _options(search: Search, unit: parts.Unit, rows: Ints) -> Iterator[Ints]:
-    """Yield sets of rows for a unit: those that it wants, best first, then those that may suit others better."""
+    """Yield sets of rows for a unit, best first; in a thorough search each costs a try."""
     for among in candidates.spread(search, unit, rows) if unit.spread else (rows,):
         for found in candidates.candidates(search, unit, among):
             search.tries -= search.thorough
             yield found
-        for found in candidates.candidates(search, unit, among) if search.thorough else ():
-            for other in candidates.others(search, unit, found):
-                search.tries -= 1
-                yield other
 
 
-def _place_part(search: Search, unit: parts.Unit, part: parts.Part, rows: Ints) -> bool:
+def _fillings(search: Search, part: parts.Part, rows: Ints) -> Iterator[tuple[Ints, int | None]]:
+    """Yield rows for a part, and how many pods a node may take at most: see `Search.fill`.
+
+    Where pods look at each other a thorough search also leaves room beside them, and keeps clear of domains.
+    """
+    yield rows, None
+    if search.thorough and search.keys and part.need:
+        yield from ((rows, most) for most in (-1, 1) if part.need > 1)
+        yield from ((found, None) for found in candidates.others(search, part, rows))
+
+
+def _place_part(search: Search, unit: parts.Unit, part: parts.Part, rows: Ints, most: int | None) -> bool:
     if not part.need:
         return True
-    found = _even(search, unit, part, rows, part.need) if unit.pods_spread else search.fill(part, rows, part.need)
+    if unit.pods_spread:
+        found: Spots | None = _even(search, unit, part, rows, part.need)
+    else:
+        found = search.fill(part, rows, part.need, most=most)
     if found is None or sum(pods for _row, pods in found) < part.need:
         return False
     search.chosen[part.position] = found

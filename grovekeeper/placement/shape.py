@@ -7,7 +7,7 @@ be in each other's way; counting them as if they were refuses a node too many, n
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from grovekeeper.api import quantity, raw
@@ -94,6 +94,12 @@ def _resized(container: raw.Object, status: raw.Object, refused: bool) -> raw.Ob
 def shape(spec: raw.Object, labels: Mapping[str, str]) -> Shape:
     """Return the shape of a pod."""
     return Shape(requests(spec), spec, _avoids_itself(spec, labels))
+
+
+def scarcest(names: Iterable[str]) -> str | None:
+    """Return the resource by which nodes differ most, by its name: an extended one before cpu; None where none is."""
+    found = [name for name in names if not name.startswith(HOST_PORT)]
+    return min(found, key=lambda name: "/" not in name, default=None)
 
 
 def likeness(spec: raw.Object) -> list[object]:
