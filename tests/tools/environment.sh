@@ -7,6 +7,15 @@ command -v "$python" >/dev/null || python=python3
   echo "Grovekeeper needs Python 3.11 or newer; found $("$python" --version). Set PYTHON=/path/to/python3.11." >&2
   exit 1
 }
+mkdir -p "$venv"
+# One at a time: a second `make` waits, and finds the work done. The lock is the shell's, Python only takes it.
+exec 9>"$venv/.lock"
+"$python" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)' 2>/dev/null || {
+  echo "waiting for another make that installs into $venv" >&2
+  "$python" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)'
+}
+done=$venv/.$kind
+[ ! "$done" -nt pyproject.toml ] || [ ! "$done" -nt requirements.lock ] || [ ! "$done" -nt requirements-dev.lock ] || exit 0
 [ -e "$venv/.run" ] || echo "installing into $venv: about half a minute the first time" >&2
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 [ -x "$venv/bin/uv" ] || "$venv/bin/python" -m pip install --quiet --disable-pip-version-check uv
