@@ -12,6 +12,8 @@ PREEMPTED = "DisruptionTarget"
 MEMBERS_LOST = "MembersLost"
 """Reason of Scheduled=False of a gang that had its whole minimum on nodes and still has a part of it there."""
 
+ABOVE = "pods above the minimum are gated until there is room for them"
+
 
 def counts(gang: gangs.Gang, pods: Mapping[str, Sequence[raw.Object]], test: str) -> tuple[int, int]:
     """Return how many pods of the minimum pass (`scheduled` or `ready`) and how many there are in the minimum."""
@@ -66,9 +68,10 @@ def status(
     missing = gangs.missing(gang, {fqn: sum(map(plan.alive, found)) for fqn, found in pods.items()})
     phase = "Running" if well >= need else "Starting" if placed >= need else "Pending"
     if placed >= need:
-        scheduled_condition = conditions.condition(
-            SCHEDULED, True, "Placed", f"{placed} of {need} pods have a node", now
-        )
+        # No count: the message is written once, not for each of many that come one by one.
+        waits = any(plan.alive(pod) and plan.gated(pod) for found in pods.values() for pod in found)
+        text = f"{placed} of {need} pods have a node" + (f"; {ABOVE}" if waits else "")
+        scheduled_condition = conditions.condition(SCHEDULED, True, "Placed", text, now)
     else:
         lost = placed > 0 and (whole or was_whole(old))
         reason = MEMBERS_LOST if lost else "Unschedulable" if why_not else "Waiting"

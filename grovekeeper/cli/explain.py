@@ -88,18 +88,19 @@ def _gang(root: Tree, gang: raw.Object, pods: list[raw.Object]) -> None:
             branch.add(part)
     decided = decisions.placement(gang)
     for pod in sorted(pods, key=lambda each: str(each["metadata"]["name"])):
-        text = _pod(pod, decided)
+        text = _pod(pod, decided, placed=scheduled.get("status") == "True")
         if text:
             branch.add(f"pod {pod['metadata']['name']}: {text}")
 
 
-def _pod(pod: raw.Object, decided: dict[str, str]) -> str:
-    """Return what a pod waits for; nothing for one that is well."""
+def _pod(pod: raw.Object, decided: dict[str, str], *, placed: bool) -> str:
+    """Return what a pod waits for; nothing for one that is well. `placed` says that its gang has its minimum."""
     name = pod["metadata"]["name"]
     if plan.terminating(pod) or plan.ready(pod):
         return ""
     if plan.gated(pod):
-        held = f", a node is held for it: {decided[name]}" if name in decided else ""
+        above = ", above the minimum: waits for room" if placed else ""
+        held = f", a node is held for it: {decided[name]}" if name in decided else above
         others = plan.foreign_gates(pod["spec"])
         return f"gated{held}" + (f"; gates of others: {', '.join(others)}" if others else "")
     scheduled = conditions.find((pod.get("status") or {}).get("conditions"), "PodScheduled") or {}

@@ -169,6 +169,17 @@ def test_explain_says_what_a_gang_and_its_pods_wait_for() -> None:
     assert "gates of others: other.example.com/gate" in text
 
 
+def test_explain_says_of_a_gated_pod_above_the_minimum_that_it_waits_for_room() -> None:
+    scheduled = {"type": "Scheduled", "status": "True", "reason": "Placed", "message": "1 of 1 pods have a node"}
+    gang = {"metadata": {"name": "s-0"}, "status": {"phase": "Running", "conditions": [scheduled]}}
+    spec = {"schedulingGates": [{"name": "grove.io/podgang-pending-creation"}]}
+    pod = {"metadata": {"name": "s-0-a-x", "labels": {"grove.io/podgang": "s-0"}}, "spec": spec, "status": {}}
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(explain.drawn({"kind": "PodGangSet", "metadata": {"name": "s"}}, [gang], [pod]))
+    assert "pod s-0-a-x: gated, above the minimum: waits for room" in captured.get()
+
+
 @pytest.mark.parametrize(
     ("labels", "want"),
     [

@@ -269,7 +269,8 @@ def unexplained(world: World) -> list[str]:
         held = condition(pod, "PodScheduled").get("reason") == "SchedulingGated" and pod["status"]["phase"] == "Pending"
         gated = {"name": names.GATE} in pod["spec"].get("schedulingGates", ())
         room = own.get("reason") == "Unschedulable" and "the cluster" in own["message"]
-        return held and gated and (room or own.get("status") == "True" or base.get("status") == "False")
+        above = own.get("status") == "True" and "above the minimum" in own["message"]
+        return held and gated and (room or above or base.get("status") == "False")
 
     return [pod["metadata"]["name"] for pod in world.pods() if not pod["spec"].get("nodeName") and not explained(pod)]
 

@@ -261,10 +261,12 @@ def replicas_of(pods: Sequence[Object]) -> set[str]:
 
 def never_twice(obj: Object) -> Callable[[Sequence[Object]], str]:
     """Return what finds fault with a pod that had the set's template and is replaced all the same."""
+    new: dict[str, str] = {}
 
     def fault(pods: Sequence[Object]) -> str:
-        going = [pod for pod in pods if pod["metadata"].get("deletionTimestamp")]
-        twice = [pod["spec"]["hostname"] for pod in going if is_current(obj, pod)]
+        alive = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
+        new.update({pod["metadata"]["uid"]: pod["metadata"]["name"] for pod in alive if is_current(obj, pod)})
+        twice = [new[uid] for uid in new.keys() - uids(alive)]
         return f"{twice} had the new template already" if twice else ""
 
     return fault

@@ -365,9 +365,21 @@ async def test_of_a_gang_that_was_whole_only_the_pods_without_a_node_are_taken_b
 async def test_a_gated_pod_above_the_minimum_never_holds_the_gang_and_comes_when_there_is_room() -> None:
     here = await up(Placing(1), pair(count=2, minimum=1))
     assert len(here.released()) == 1
+    await here.bind()
+    await here.settle()
+    assert said(here) == "1 of 1 pods have a node; pods above the minimum are gated until there is room for them"
     here.api.node("n9")
     await here.settle()
     assert set(here.released().values()) == {"n0", "n9"}
+    await here.bind()
+    await here.settle()
+    assert said(here) == "1 of 1 pods have a node"
+
+
+def said(here: Placing) -> str:
+    found = world.condition(here.gang(), "Scheduled")
+    assert found is not None
+    return str(found["message"])
 
 
 async def test_a_scaled_gang_waits_until_its_base_has_its_nodes() -> None:
