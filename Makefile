@@ -20,8 +20,9 @@ test: check ## Everything: unit, property, contract, end to end on both clusters
 	@bash tests/tools/run.sh all
 test-fast: $(VENV)/.dev ## Without the real control plane; under a minute
 	@bash tests/tools/run.sh fast
-generate: $(VENV)/.dev ## CRDs and other generated files
+generate: $(VENV)/.dev ## CRDs, the page of modules, the table of scenarios
 	@$(BIN)/python -m grovekeeper.api.crds charts/grovekeeper/crds
+	@$(BIN)/python -m tests.tools.modules && $(BIN)/python -m tests.tools.scenarios
 bench: bench-webhook bench-admission bench-deploy bench-placement bench-update bench-scale ## All benchmarks
 bench-webhook: $(VENV)/.dev ## Admission against a Go webhook, in one run
 	@$(BIN)/python -m tests.bench.webhook

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import grovekeeper
-from tests.tools import scenarios
+from tests.tools import modules, scenarios
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("grovekeeper", "webhooks", "reconciler", "autoscaler", "policies", "tests")
@@ -40,6 +40,12 @@ def test_the_architecture_page_names_every_room() -> None:
         path.name for path in (ROOT / "grovekeeper").iterdir() if path.is_dir() and (path / "__init__.py").exists()
     ]
     assert [room for room in rooms if f"**{room}**" not in text] == []
+
+
+def test_the_page_of_modules_lists_every_module_and_no_other() -> None:
+    there = {modules.name_of(path) for room in modules.ROOMS for path in modules.of(room)}
+    assert modules.listed(modules.PAGE.read_text()) == there, "run: make generate"
+    assert len(there) > 200
 
 
 def test_the_table_of_scenarios_is_made_from_the_tests() -> None:
