@@ -42,9 +42,9 @@ def _slice(driver: str, pool: str, where: dict[str, Any], count: int) -> dict[st
     }
 
 
-def claim_spec(device_class: str) -> dict[str, Any]:
-    """Return a ResourceClaimSpec that asks for one device."""
-    return {"devices": {"requests": [{"name": "r", "exactly": {"deviceClassName": device_class}}]}}
+def claim_spec(device_class: str, request: str = "r") -> dict[str, Any]:
+    """Return a ResourceClaimSpec that asks for one device, by a request of this name."""
+    return {"devices": {"requests": [{"name": request, "exactly": {"deviceClassName": device_class}}]}}
 
 
 def _post(cluster: Any, plural: str, kind: str, name: str, spec: dict[str, Any]) -> None:

@@ -1,8 +1,8 @@
 """Grove's scenario RS1: ResourceClaims at three levels, followed through all ways of scaling."""
 
 import contextlib
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -10,7 +10,12 @@ from tests.devices import published
 from tests.e2e.world import MERGE, Object, World, is_ready, refused, uids
 
 DRA = "/apis/resource.k8s.io/v1"
-PODS = "/api/v1"
+_GROVE = "grove.io/"
+_EVERY_CLAIM = {
+    "app.kubernetes.io/managed-by": "grove-operator",
+    "app.kubernetes.io/part-of": "rs-test",
+    "app.kubernetes.io/component": "resource-claim",
+}
 
 
 @pytest.fixture
@@ -24,7 +29,7 @@ def template(world: World, device_class: str, name: str, namespace: str) -> None
         "apiVersion": "resource.k8s.io/v1",
         "kind": "ResourceClaimTemplate",
         "metadata": {"name": name},
-        "spec": {"spec": published.claim_spec(device_class)},
+        "spec": {"spec": published.claim_spec(device_class, name)},
     }
     world.post(f"{DRA}/namespaces/{namespace}/resourceclaimtemplates", body)
 
@@ -63,7 +68,7 @@ def sharing_set(world: World, device_class: str, foreign: str) -> Object:
             }
         ],
         resourceClaimTemplates=[
-            {"name": name, "templateSpec": {"spec": published.claim_spec(device_class)}} for name in own
+            {"name": name, "templateSpec": {"spec": published.claim_spec(device_class, name)}} for name in own
         ],
         resourceSharing=[
             share("set-all", "AllReplicas"),
@@ -79,75 +84,118 @@ def claims(world: World) -> list[Object]:
     return list(world.request("GET", world.path("resourceclaims", group=DRA))["items"])
 
 
-def wait_for(world: World, claim_count: int, pod_count: int) -> None:
-    """Wait until there are so many claims, all allocated to the pods that name them, and so many pods, all running."""
+class Claim(NamedTuple):
+    """What a claim is of: who owns it, which labels say so, and which template its spec is from."""
 
-    def there() -> bool:
-        found = claims(world)
-        return len(found) == claim_count and all((claim.get("status") or {}).get("reservedFor") for claim in found)
+    owner: str
+    labels: dict[str, str]
+    template: str
 
+
+def wanted(sizes: Sequence[tuple[int, int]]) -> dict[str, Claim]:
+    """Return all claims of a set; `sizes` has the pods of worker-a and the replicas of sga of each set replica."""
+    result: dict[str, Claim] = {}
+
+    def add(level: str, template: str, of: int | None, index_label: str = "", **marks: str) -> None:
+        kind, _, owner = level.partition("/")
+        mine = {_GROVE + key: value for key, value in marks.items()}
+        if of is not None:
+            mine[_GROVE + index_label] = str(of)
+        name = f"{owner}-{'all' if of is None else of}-{template}"
+        result[name] = Claim(f"{kind}/{owner}", {**_EVERY_CLAIM, **mine}, template)
+
+    for template in ("set-all", "there"):
+        add("PodCliqueSet/rs-test", template, None)
+    for replica, (pods, group_replicas) in enumerate(sizes):
+        for template in ("set-each", "set-a"):
+            add("PodCliqueSet/rs-test", template, replica, "podcliqueset-replica-index")
+        clique = f"rs-test-{replica}-worker-a"
+        add(f"PodClique/{clique}", "a-all", None, podclique=clique)
+        for index in range(pods):
+            add(f"PodClique/{clique}", "a-pod", index, "podclique-pod-index", podclique=clique)
+        group = f"rs-test-{replica}-sga"
+        for template in ("sga-all", "here"):
+            add(f"PodCliqueScalingGroup/{group}", template, None, podcliquescalinggroup=group)
+        for index in range(group_replicas):
+            level, label = f"PodCliqueScalingGroup/{group}", "podcliquescalinggroup-replica-index"
+            add(level, "sga-each", index, label, podcliquescalinggroup=group)
+            clique = f"{group}-{index}-worker-b"
+            add(f"PodClique/{clique}", "b-all", None, podclique=clique)
+    return result
+
+
+def found(world: World) -> dict[str, Claim]:
+    """Return what the claims that are there say of themselves."""
+    result = {}
+    for claim in claims(world):
+        metadata = claim["metadata"]
+        (owner,) = metadata["ownerReferences"]
+        assert owner["controller"] is True
+        (request,) = claim["spec"]["devices"]["requests"]
+        result[metadata["name"]] = Claim(f"{owner['kind']}/{owner['name']}", metadata["labels"], request["name"])
+    return result
+
+
+def reserved(world: World) -> dict[str, set[str]]:
+    """Return which pods each claim is reserved for."""
+    return {
+        claim["metadata"]["name"]: {pod["name"] for pod in (claim.get("status") or {}).get("reservedFor") or ()}
+        for claim in claims(world)
+    }
+
+
+def named_by(world: World) -> dict[str, set[str]]:
+    """Return which pods name each claim."""
+    result: dict[str, set[str]] = {}
+    for pod in world.pods():
+        for claim in named(pod):
+            result.setdefault(claim, set()).add(pod["metadata"]["name"])
+    return result
+
+
+def wait_for(world: World, claim_count: int, pod_count: int, sizes: Sequence[tuple[int, int]]) -> None:
+    """Wait for these numbers of claims and running pods, each claim as its level makes it and with its pods' name."""
+    want = wanted(sizes)
+    assert len(want) == claim_count
     world.wait_pods(pod_count, pod_count, 60)
-    world.wait(there, f"{claim_count} allocated claims; there are {[c['metadata']['name'] for c in claims(world)]}", 40)
+    names = {claim["metadata"]["name"] for claim in claims(world)}
+    world.wait(
+        lambda: found(world) == want, f"claims, of which there are {sorted(names ^ want.keys())} more or less", 40
+    )
+    world.wait(lambda: reserved(world) == named_by(world), "every claim to be reserved for the pods that name it", 40)
+    check_references(world)
 
 
 def named(pod: Object) -> list[str]:
     return [entry["resourceClaimName"] for entry in pod["spec"]["resourceClaims"]]
 
 
-def of_worker_a(index: int) -> list[str]:
-    mine = ["rs-test-0-worker-a-all-a-all", f"rs-test-0-worker-a-{index}-a-pod"]
-    return ["rs-test-all-set-all", "rs-test-0-set-each", "rs-test-0-set-a", *mine]
+def of_worker_a(replica: int, index: int) -> list[str]:
+    """Return the claims that a pod of worker-a names: all of the set but those for sga, then its clique's."""
+    mine = [f"rs-test-{replica}-worker-a-all-a-all", f"rs-test-{replica}-worker-a-{index}-a-pod"]
+    return ["rs-test-all-set-all", f"rs-test-{replica}-set-each", f"rs-test-{replica}-set-a", *mine]
 
 
-def of_worker_b(replica: int) -> list[str]:
-    group = ["rs-test-0-sga-all-sga-all", "rs-test-0-sga-all-here", f"rs-test-0-sga-{replica}-sga-each"]
-    set_ = ["rs-test-all-set-all", "rs-test-all-there", "rs-test-0-set-each"]
-    return [*set_, *group, f"rs-test-0-sga-{replica}-worker-b-all-b-all"]
+def of_worker_b(replica: int, index: int) -> list[str]:
+    """Return the claims that a pod of worker-b in this replica of sga names."""
+    group = f"rs-test-{replica}-sga"
+    mine = [f"{group}-all-sga-all", f"{group}-all-here", f"{group}-{index}-sga-each"]
+    set_ = ["rs-test-all-set-all", "rs-test-all-there", f"rs-test-{replica}-set-each"]
+    return [*set_, *mine, f"{group}-{index}-worker-b-all-b-all"]
 
 
 def check_references(world: World) -> None:
     """Every pod names exactly its claims, in every container."""
     for pod in world.pods():
         host = pod["spec"]["hostname"]
-        if not host.startswith("rs-test-0-"):
-            continue
-        number = int(host.split("-")[5 if "worker-a" in host else 4])
-        want = of_worker_a(number) if "worker-a" in host else of_worker_b(number)
+        parts = host.split("-")
+        replica, number = int(parts[2]), int(parts[5 if "worker-a" in host else 4])
+        want = of_worker_a(replica, number) if "worker-a" in host else of_worker_b(replica, number)
         assert named(pod) == want, host
         for container in pod["spec"]["containers"]:
             assert [entry["name"] for entry in container["resources"]["claims"]] == [
                 entry["name"] for entry in pod["spec"]["resourceClaims"]
             ]
-
-
-def check_labels_and_owners(world: World) -> None:
-    found = {claim["metadata"]["name"]: claim["metadata"] for claim in claims(world)}
-    for name, owner, more in (
-        ("rs-test-all-there", "PodCliqueSet/rs-test", {}),
-        ("rs-test-0-set-a", "PodCliqueSet/rs-test", {"grove.io/podcliqueset-replica-index": "0"}),
-        (
-            "rs-test-0-sga-1-sga-each",
-            "PodCliqueScalingGroup/rs-test-0-sga",
-            {
-                "grove.io/podcliquescalinggroup": "rs-test-0-sga",
-                "grove.io/podcliquescalinggroup-replica-index": "1",
-            },
-        ),
-        (
-            "rs-test-0-worker-a-0-a-pod",
-            "PodClique/rs-test-0-worker-a",
-            {"grove.io/podclique": "rs-test-0-worker-a", "grove.io/podclique-pod-index": "0"},
-        ),
-    ):
-        reference = found[name]["ownerReferences"][0]
-        assert f"{reference['kind']}/{reference['name']}" == owner
-        assert reference["controller"] is True
-        assert found[name]["labels"] == {
-            "app.kubernetes.io/managed-by": "grove-operator",
-            "app.kubernetes.io/part-of": "rs-test",
-            "app.kubernetes.io/component": "resource-claim",
-            **more,
-        }
 
 
 @pytest.mark.slow
@@ -158,20 +206,17 @@ def test_rs1_claims_of_all_levels_follow_the_set_its_group_and_its_clique(world:
         template(world, device_class, "there", foreign)
         obj = sharing_set(world, device_class, foreign)
         world.apply(obj)
-        wait_for(world, 12, 3)
-        check_references(world)
-        check_labels_and_owners(world)
+        wait_for(world, 12, 3, [(1, 2)])
         for plural, name, count, want in (
-            ("podcliquescalinggroups", "rs-test-0-sga", 1, (10, 2)),
-            ("podcliquescalinggroups", "rs-test-0-sga", 3, (14, 4)),
-            ("podcliques", "rs-test-0-worker-a", 2, (15, 5)),
-            ("podcliques", "rs-test-0-worker-a", 1, (14, 4)),
-            ("podcliquesets", "rs-test", 2, (24, 7)),
-            ("podcliquesets", "rs-test", 1, (14, 4)),
+            ("podcliquescalinggroups", "rs-test-0-sga", 1, (10, 2, [(1, 1)])),
+            ("podcliquescalinggroups", "rs-test-0-sga", 3, (14, 4, [(1, 3)])),
+            ("podcliques", "rs-test-0-worker-a", 2, (15, 5, [(2, 3)])),
+            ("podcliques", "rs-test-0-worker-a", 1, (14, 4, [(1, 3)])),
+            ("podcliquesets", "rs-test", 2, (24, 7, [(1, 3), (1, 2)])),
+            ("podcliquesets", "rs-test", 1, (14, 4, [(1, 3)])),
         ):
             world.scale(plural, name, count)
             wait_for(world, *want)
-            check_references(world)
         shared = [{"op": "add", "path": "/spec/template/resourceSharing/0/scope", "value": "PerReplica"}]
         path = world.path("podcliquesets", "rs-test")
         code, text = refused(lambda: world.request("PATCH", path, shared, "application/json-patch+json"))

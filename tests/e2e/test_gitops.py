@@ -39,15 +39,23 @@ def sync(world: World, obj: Object, manager: str, *, dry_run: bool = False) -> O
 
 
 def rest(world: World) -> Object:
-    """Return the set once its status has not changed for two seconds."""
+    """Return the set once its status tells of all its replicas and has not changed for two seconds."""
     seen: list[str] = []
 
     def quiet() -> bool:
-        seen.append(world.get_set("w")["metadata"]["resourceVersion"])
-        return len(seen) > 20 and len(set(seen[-20:])) == 1
+        found = world.get_set("w")
+        seen.append(found["metadata"]["resourceVersion"])
+        return told(found) and len(seen) > 20 and len(set(seen[-20:])) == 1
 
     world.wait(quiet, "the set to come to rest", 40)
     return world.get_set("w")
+
+
+def told(found: Object) -> bool:
+    """Return whether the status has caught up with the spec, and all replicas are up."""
+    status = found.get("status") or {}
+    counts = {status.get(field) for field in ("replicas", "availableReplicas", "updatedReplicas")}
+    return status.get("observedGeneration") == found["metadata"]["generation"] and counts == {found["spec"]["replicas"]}
 
 
 def drift(planned: Object, live: Object) -> list[str]:
@@ -94,8 +102,13 @@ def test_children_carry_no_marks_of_git_tools_and_an_unbroken_chain_of_owners(wo
     obj["metadata"] |= copy.deepcopy(MARKS)
     sync(world, obj, "argocd-controller")
     world.wait_pods(10, 10, 60)
-    found = {plural: _ours(world, plural, group) for plural, group in CHILDREN}
-    assert all(found.values()), {plural: len(items) for plural, items in found.items()}
+    found: dict[str, list[Any]] = {}
+
+    def all_there() -> bool:
+        found.update({plural: _ours(world, plural, group) for plural, group in CHILDREN})
+        return all(found.values())
+
+    world.wait(all_there, "children of every kind")
     for items in found.values():
         for item in items:
             metadata = item["metadata"]

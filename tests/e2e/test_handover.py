@@ -50,6 +50,11 @@ def podgang(world: World, name: str = "w-0") -> Object:
     return world.request("GET", world.path("podgangs", name, "/apis/scheduler.grove.io/v1alpha1"))
 
 
+def references(world: World) -> set[str]:
+    """Return the names of the pods that the PodGang refers to."""
+    return {ref["name"] for each in podgang(world)["spec"]["podgroups"] for ref in each["podReferences"]}
+
+
 def gates(pods: list[Object]) -> list[list[str]]:
     return [[gate["name"] for gate in pod["spec"].get("schedulingGates") or ()] for pod in pods]
 
@@ -73,15 +78,17 @@ def test_kai_gets_a_gang_whole_and_places_it(world: World, kai: StandIn, kind: s
     assert podgang(world)["metadata"]["labels"]["grove.io/scheduler-name"] == KAI
     world.wait(lambda: kai.step() and len([p for p in world.pods() if is_ready(p)]) == 5, "the gang to run")
     world.wait(lambda: (podgang(world).get("status") or {}).get("phase") == "Running", "the PodGang to say so")
-    listed = [ref["name"] for each in podgang(world)["spec"]["podgroups"] for ref in each["podReferences"]]
-    assert sorted(listed) == sorted(pod["metadata"]["name"] for pod in world.pods())
+    world.wait(
+        lambda: references(world) == {pod["metadata"]["name"] for pod in world.pods()}, "the PodGang's references"
+    )
     world.wait(lambda: condition(world, plural)[0] == "False", "the set to say that the back end is there")
     lost = world.pods("pc-b")[0]["metadata"]
     world.delete_pod(lost["name"])
     world.wait(lambda: lost["uid"] not in uids(world.pods()), "the pod to go")
     world.wait(lambda: kai.step() and len([p for p in world.pods() if is_ready(p)]) == 5, "the successor to run")
-    listed = [ref["name"] for each in podgang(world)["spec"]["podgroups"] for ref in each["podReferences"]]
-    assert sorted(listed) == sorted(pod["metadata"]["name"] for pod in world.pods())
+    world.wait(
+        lambda: references(world) == {pod["metadata"]["name"] for pod in world.pods()}, "the PodGang's references"
+    )
 
 
 def test_a_scaled_gang_follows_its_base_gang_and_takes_its_group_along(world: World, kai: StandIn) -> None:
@@ -117,7 +124,10 @@ def test_what_kai_says_reaches_the_sets_status_and_what_kai_owns_is_kept(world: 
     kai.change("w-0", {"status": {"schedulingConditions": [said]}}, "/status")
     world.wait(lambda: "no GPUs left" in world.gang_condition("w-0", "Scheduled"), "the PodGang to repeat it")
     world.wait(lambda: "no GPUs left" in str(condition(world, type_="Ready")), "the set to repeat it")
-    assert world.get_set("w")["status"]["podGangStatuses"][0]["name"] == "w-0"
+    world.wait(
+        lambda: [each["name"] for each in world.get_set("w")["status"].get("podGangStatuses") or ()] == ["w-0"],
+        "the set to tell of its gang",
+    )
     theirs = {"markUnschedulable": True, "schedulingBackoff": 1, "queue": "moved", "minMember": 1}
     pool = {"labels": {"kai.scheduler/node-pool": "gold"}}
     kai.change("w-0", {"metadata": pool, "spec": theirs})
@@ -150,7 +160,8 @@ def test_volcano_is_waited_for_without_a_restart_and_then_places_the_gang(world:
     if not served(world, "/apis/scheduling.volcano.sh/v1beta1/podgroups"):
         world.wait(lambda: condition(world)[:2] == ("True", "KindNotServed"), "the condition")
         assert "install Volcano" in condition(world)[2]
-        assert condition(world, type_="Stalled")[0] == "True"
+        world.wait(lambda: condition(world, type_="Stalled")[0] == "True", "the set to be stalled")
+        world.wait(lambda: len(world.pods()) == 4, "the pods")
         world.stays(lambda: all(gates(world.pods())), "the gates stay")
     crds.install_scheduler(world.cluster, "volcano")
     volcano = StandIn(world, "volcano")
@@ -182,6 +193,7 @@ def test_a_stock_cluster_says_that_it_has_no_podgroups(world: World) -> None:
     world.apply(over(world.set([world.clique("pc-a", 1)]), "podgroup"))
     world.wait(lambda: condition(world)[:2] == ("True", "KindNotServed"), "the condition")
     assert "GenericWorkload" in condition(world)[2]
+    world.wait(lambda: len(world.pods()) == 1, "the pod")
     world.stays(lambda: all(gates(world.pods())), "the gate stays")
 
 

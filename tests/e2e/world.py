@@ -195,6 +195,12 @@ class World:
                     return str(entry["message"])
         return ""
 
+    def due(self, key: str) -> float | None:
+        """Return in how many seconds a key is to be reconciled; None while it is worked on or not to be."""
+        with redis.Redis.from_url(self.installation.redis.url) as client:
+            score: float | None = client.zscore("grovekeeper:{reconcile}:queue", key)
+        return None if score is None else score / 1000 - time.time()
+
     def queues(self) -> str:
         """Return what the work queues hold: key and seconds until it is due."""
         client = redis.Redis.from_url(self.installation.redis.url)
