@@ -9,6 +9,7 @@ import pytest
 from grovekeeper.embedded.installation import Installation
 from tests.chart import helm
 from tests.devices import nvidia, published
+from tests.e2e.conftest import SCHEDULERS
 from tests.e2e.world import MERGE, Object, World, refused
 
 pytestmark = pytest.mark.slow
@@ -30,7 +31,8 @@ def _enabled(installed: tuple[Any, Installation]) -> Iterator[None]:
 
 def _grant(cluster: Any, installation: Installation, on: str) -> None:
     if any(obj["kind"] == "ClusterRole" for obj in installation.rendered):
-        role = next(obj for obj in helm.template(f"autoMnnvl={on}") if obj["kind"] == "ClusterRole")
+        rendered = helm.template(SCHEDULERS, f"autoMnnvl={on}")
+        role = next(obj for obj in rendered if obj["kind"] == "ClusterRole")
         cluster.request("PUT", "/apis/rbac.authorization.k8s.io/v1/clusterroles/grovekeeper", role)
 
 
