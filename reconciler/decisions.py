@@ -4,6 +4,8 @@ Pure: no clock, no calls. The shells around it are `cycle` and `release`.
 """
 
 import json
+import zlib
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
 from grovekeeper.api import conditions, names, raw
@@ -15,6 +17,10 @@ OUT_OF = "OutOf"
 """How a kubelet's reason begins where the room on its node is not what the pod asks for: OutOfcpu, OutOfpods."""
 Pods = Mapping[str, Sequence[raw.Object]]
 """Pods of a gang by PodClique FQN."""
+_PLAIN_CHARACTERS = 16_384
+"""From this size on a decision is packed: all annotations of an object may have 262,144 characters, which pod and node
+names of some 1,500 pods exceed."""
+_PACKED = "zlib:"
 BY_OTHERS = "pods of higher priority"
 """For whom a gang gave up its room whose pods another scheduler has preempted."""
 
@@ -62,7 +68,20 @@ def annotations(
 
 
 def _written(nodes: Mapping[str, str]) -> str:
-    return json.dumps(nodes, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(nodes, sort_keys=True, separators=(",", ":"))
+    if len(text) < _PLAIN_CHARACTERS:
+        return text
+    return _PACKED + b64encode(zlib.compress(text.encode())).decode()
+
+
+def _read(text: str) -> object:
+    """Return what `_written` was given. Raises ValueError for any other text."""
+    if text.startswith(_PACKED):
+        try:
+            text = zlib.decompress(b64decode(text.removeprefix(_PACKED), validate=True)).decode()
+        except zlib.error as error:
+            raise ValueError(str(error)) from error
+    return json.loads(text)
 
 
 def succeeds(pod: raw.Object) -> bool:
@@ -208,7 +227,7 @@ def raced(loose: Iterable[raw.Object], has_room: Callable[[raw.Object, str], boo
 def _annotated(live: raw.Object | None, key: str) -> dict[str, str]:
     text = (((live or {}).get("metadata") or {}).get("annotations") or {}).get(key)
     try:
-        loaded = json.loads(text) if text else {}
+        loaded = _read(text) if text else {}
     except ValueError:
         return {}
     return loaded if isinstance(loaded, dict) else {}

@@ -420,12 +420,6 @@ async def test_pods_above_the_minimum_come_after_the_minimum_of_gangs_that_wait(
     assert [len(here.released(name)) for name in ("wide-0", "pair-0")] == [2, 2]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null"])
-def test_a_decision_that_cannot_be_read_counts_as_none(text: str) -> None:
-    assert decisions.placement({"metadata": {"annotations": {names.ANNOTATION_PLACEMENT: text}}}) == {}
-    assert decisions.placement(None) == {}
-
-
 async def test_a_big_gang_that_waits_is_not_starved_by_small_ones_behind_it() -> None:
     """After its patience a domain is kept for it: small gangs that come later go elsewhere, or wait."""
     here = Placing(1, 1, 1, 1)
