@@ -1,6 +1,9 @@
 """What a kind makes of an object that is to be stored: unknown fields, defaults, status, validation."""
 
+from collections.abc import Iterator
+
 from grovekeeper.api import errors, raw, structural
+from grovekeeper.api.validate import syntax
 from grovekeeper.embedded import answers, patches, pods
 from grovekeeper.embedded.call import Call
 from grovekeeper.embedded.kinds import Kind
@@ -40,7 +43,7 @@ def prepared(kind: Kind, obj: raw.Object, storage: Storage) -> raw.Object:
 
 def check(kind: Kind, obj: raw.Object, old: raw.Object | None) -> None:
     """Refuse an object that its kind does not allow, with a cause for each field. Raises StatusError."""
-    found = list(structural.faults(obj, kind.schema, old))
+    found = [*_annotations(obj), *structural.faults(obj, kind.schema, old)]
     if kind.kind == "Pod":
         fault = pods.creation_fault(obj) if old is None else pods.update_fault(obj, old)
         if fault:
@@ -58,3 +61,11 @@ def check(kind: Kind, obj: raw.Object, old: raw.Object | None) -> None:
         full = f"{kind.kind}.{kind.group}" if kind.group else kind.kind
         text = f'{full} "{name}" is invalid: {errors.joined(found)}'
         raise answers.StatusError(422, "Invalid", text, {"name": name, "causes": causes})
+
+
+def _annotations(obj: raw.Object) -> Iterator[errors.FieldError]:
+    size = sum(len(text.encode()) for pair in (obj["metadata"].get("annotations") or {}).items() for text in pair)
+    if size > syntax.MOST_ANNOTATIONS:
+        yield errors.FieldError(
+            "metadata.annotations", "TooLong", f"may not be more than {syntax.MOST_ANNOTATIONS} bytes"
+        )

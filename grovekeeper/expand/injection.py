@@ -8,11 +8,10 @@ import json
 from dataclasses import dataclass
 
 from grovekeeper.api import names, patch, raw
+from grovekeeper.api.validate import syntax
 
 VERSION = "1"
 """What the mark of the injection says."""
-_MAX_ANNOTATIONS = 262_144
-"""Bytes that Kubernetes allows for all annotations of an object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +87,9 @@ def _check_room(annotations: raw.Object) -> None:
     """Raise ValueError where our mark would put the annotations over what Kubernetes allows."""
     mark = {**annotations, names.ANNOTATION_INJECTED: VERSION}
     size = sum(len(key.encode()) + len(value.encode()) for key, value in mark.items())
-    if size > _MAX_ANNOTATIONS:
+    if size > syntax.MOST_ANNOTATIONS:
         raise ValueError(
-            f"annotations would have {size} bytes with Grovekeeper's own; {_MAX_ANNOTATIONS} are allowed: "
+            f"annotations would have {size} bytes with Grovekeeper's own; {syntax.MOST_ANNOTATIONS} are allowed: "
             "make those of the clique, or of whatever else annotates the pod, smaller"
         )
 

@@ -144,6 +144,17 @@ async def test_our_kinds_are_validated_defaulted_and_pruned(client: HttpClient, 
         assert any(field.startswith(path) for field, _ in caught.value.causes), caught.value.causes
 
 
+async def test_all_annotations_of_an_object_together_have_a_limit(client: HttpClient, namespace: str) -> None:
+    most = 262_144
+    fits = podset(namespace, "fits")
+    fits["metadata"]["annotations"] = {"a": "x" * (most // 2), "b": "x" * (most // 2 - 2)}
+    await client.create(resources.PODGANGSETS, fits, dry_run=True)
+    fits["metadata"]["annotations"]["b"] += "x"
+    with pytest.raises(errors.Invalid) as caught:
+        await client.create(resources.PODGANGSETS, fits, dry_run=True)
+    assert [field for field, _ in caught.value.causes] == ["metadata.annotations"]
+
+
 def _with_template(obj: raw.Object, **more: Any) -> raw.Object:
     obj["spec"]["template"].update(more)
     return obj

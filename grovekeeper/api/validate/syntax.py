@@ -8,8 +8,10 @@ from grovekeeper.api.validate import verdict
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _QUALIFIED = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
 _ENV = re.compile(r"[^=\x00-\x1f\x7f]+")
-_MAX_ANNOTATIONS = 262_144 - 32_768
-"""Of what Kubernetes allows on a pod, less what Grovekeeper and other webhooks add to it."""
+MOST_ANNOTATIONS = 262_144
+"""Bytes that Kubernetes allows for all annotations of an object, keys and values."""
+_FREE_ANNOTATIONS = MOST_ANNOTATIONS - 32_768
+"""Less what Grovekeeper and other webhooks add to a pod."""
 
 
 def is_label(text: str) -> bool:
@@ -47,9 +49,9 @@ def check_annotations(found: verdict.Verdict, path: str, annotations: Mapping[st
         if not _is_key(key.lower()):
             found.fault(f"{path}[{key}]", "Invalid", "an annotation key is [prefix/]name like a label key", key)
     size = sum(len(key.encode()) + len(str(value).encode()) for key, value in (annotations or {}).items())
-    if size > _MAX_ANNOTATIONS:
+    if size > _FREE_ANNOTATIONS:
         found.fault(
-            path, "TooLong", f"annotations have {size} bytes together; {_MAX_ANNOTATIONS} are allowed: shorten them"
+            path, "TooLong", f"annotations have {size} bytes together; {_FREE_ANNOTATIONS} are allowed: shorten them"
         )
 
 
