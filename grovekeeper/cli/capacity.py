@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grovekeeper.api import kubeyaml, openapi, raw, structural
-from grovekeeper.cli import cluster
+from grovekeeper.cli import cluster, ending
 from grovekeeper.kube import errors, resources
 from grovekeeper.kube.http import HttpClient
 from grovekeeper.placement import levels, shape, snapshot
 from grovekeeper.reconciler import asks
 
 
-class CapacityError(Exception):
+class CapacityError(ending.UnusableError):
     """Nodes or pods cannot be read; the text says which file or option and what to do."""
 
 

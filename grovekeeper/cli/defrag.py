@@ -11,7 +11,6 @@ from rich.tree import Tree
 
 from grovekeeper.api import raw
 from grovekeeper.cli import capacity, check, residents, sets
-from grovekeeper.kube import errors
 from grovekeeper.placement import compact
 
 
@@ -42,19 +41,14 @@ def command(
     stay where they are. Exit code 0: there is something to gain, 1: there is not, 2: something cannot be read.
     """
     if not dry_run:
-        click.echo("grovekeeper defrag: nothing is moved by this command: ask with --dry-run", err=True)
-        sys.exit(2)
-    try:
-        capacity.check_sources(nodes, pods, kubeconfig)
-        if paths and nodes is None:
-            raise capacity.CapacityError("FILE... needs --nodes and --pods: a cluster's own sets are read from it")
-        room, objects = _read(paths, nodes, pods, kubeconfig)
-        for note in room.notes():
-            click.echo(check.printable(f"note: {note}"), err=True)
-        found = compact.plan(residents.residents(objects, room), room.room(), _level(room, level), most=at_most)
-    except (capacity.CapacityError, errors.KubeError) as error:
-        click.echo(f"grovekeeper defrag: {error}", err=True)
-        sys.exit(2)
+        raise capacity.CapacityError("nothing is moved by this command: ask with --dry-run")
+    capacity.check_sources(nodes, pods, kubeconfig)
+    if paths and nodes is None:
+        raise capacity.CapacityError("FILE... needs --nodes and --pods: a cluster's own sets are read from it")
+    room, objects = _read(paths, nodes, pods, kubeconfig)
+    for note in room.notes():
+        click.echo(check.printable(f"note: {note}"), err=True)
+    found = compact.plan(residents.residents(objects, room), room.room(), _level(room, level), most=at_most)
     click.echo(_as_json(found)) if output == "json" else Console(soft_wrap=True).print(_as_tree(found))
     sys.exit(0 if found.freed else 1)
 

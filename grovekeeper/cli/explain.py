@@ -1,7 +1,6 @@
 """`grovekeeper explain`: why the pods of a set are where they are, or nowhere yet."""
 
 import asyncio
-import sys
 from pathlib import Path
 
 import click
@@ -11,7 +10,7 @@ from rich.tree import Tree
 from grovekeeper.api import conditions, names, raw
 from grovekeeper.cli import cluster
 from grovekeeper.expand import plan
-from grovekeeper.kube import errors, resources
+from grovekeeper.kube import resources
 from grovekeeper.reconciler import decisions
 
 
@@ -21,11 +20,7 @@ from grovekeeper.reconciler import decisions
 @click.option("--kubeconfig", type=click.Path(path_type=Path))
 def command(name: str, namespace: str, kubeconfig: Path | None) -> None:
     """Say for each gang of a set what it waits for, level by level, and what each gated pod waits for."""
-    try:
-        Console().print(asyncio.run(_explained(name, namespace, kubeconfig)))
-    except errors.KubeError as error:
-        click.echo(f"grovekeeper explain: {error}", err=True)
-        sys.exit(2)
+    Console().print(asyncio.run(_explained(name, namespace, kubeconfig)))
 
 
 async def _explained(name: str, namespace: str, kubeconfig: Path | None) -> Tree:

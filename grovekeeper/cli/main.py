@@ -9,6 +9,7 @@ import click
 
 from grovekeeper import __version__
 from grovekeeper.api import raw
+from grovekeeper.cli import ending
 
 VERBS = {
     "check": "Validate manifests, with file and line",
@@ -36,6 +37,11 @@ class _Lazy(click.Group):
             return None
         command: click.Command = importlib.import_module(f"grovekeeper.cli.{name}").command
         return command
+
+    def invoke(self, ctx: click.Context) -> raw.Json:
+        """Run the verb; what it cannot use, or what a cluster refuses, is a sentence and exit code 2."""
+        with ending.said(ctx):
+            return super().invoke(ctx)
 
     def main(self, *args: raw.Json, **kwargs: raw.Json) -> raw.Json:
         """Run; where the output cannot be written (a full disk), say so and exit 2. A closed pipe is click's to end."""

@@ -9,8 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from grovekeeper.cli import capacity, check, picture, sets, trial
-from grovekeeper.kube import errors
+from grovekeeper.cli import capacity, check, ending, picture, sets, trial
 
 
 @click.command(name="place")
@@ -34,29 +33,21 @@ def command(
 
     Exit code 0: everything fits, 1: something does not, 2: something cannot be read.
     """
-    try:
-        capacity.check_sources(nodes, pods, kubeconfig)
-        _check_ending(drawing)
-        room = capacity.from_files(nodes, pods) if nodes else asyncio.run(capacity.from_cluster(kubeconfig))
-    except (capacity.CapacityError, errors.KubeError) as error:
-        click.echo(f"grovekeeper place: {error}", err=True)
-        sys.exit(2)
+    capacity.check_sources(nodes, pods, kubeconfig)
+    _check_ending(drawing)
+    room = capacity.from_files(nodes, pods) if nodes else asyncio.run(capacity.from_cluster(kubeconfig))
     objects, given = sets.read(paths)
     room.bindings.update(given)
-    try:
-        space = room.room()
-        for note in room.notes():
-            click.echo(check.printable(f"note: {note}"), err=True)
-        answers = [answer for obj in objects for answer in trial.placed(obj, room, space)]
-        if drawing is not None:
-            text = picture.svg(room, _drawn(answers))
+    space = room.room()
+    for note in room.notes():
+        click.echo(check.printable(f"note: {note}"), err=True)
+    answers = [answer for obj in objects for answer in trial.placed(obj, room, space)]
+    if drawing is not None:
+        text = picture.svg(room, _drawn(answers))
+        try:
             drawing.write_text(text if drawing.suffix.lower() == ".svg" else picture.html(text), encoding="utf-8")
-    except capacity.CapacityError as error:
-        click.echo(f"grovekeeper place: {error}", err=True)
-        sys.exit(2)
-    except OSError as error:
-        click.echo(f"grovekeeper place: {drawing} cannot be written ({error.strerror}): name another file", err=True)
-        sys.exit(2)
+        except OSError as error:
+            raise ending.UnusableError(f"{drawing} cannot be written ({error.strerror}): name another file") from error
     click.echo(_as_json(answers)) if output == "json" else Console().print(_as_table(answers))
     sys.exit(1 if any(answer.reason for answer in answers) else 0)
 

@@ -13,7 +13,7 @@ from jsonpointer import JsonPointer
 from grovekeeper.api import names, patch, raw
 from grovekeeper.cli import cluster
 from grovekeeper.expand import history, parse
-from grovekeeper.kube import errors, resources
+from grovekeeper.kube import resources
 from grovekeeper.kube.http import HttpClient
 from grovekeeper.reconciler import revisions
 
@@ -69,9 +69,6 @@ def command(
     except Refused as error:
         click.echo(f"grovekeeper rollback: {error}", err=True)
         sys.exit(1)
-    except errors.KubeError as error:
-        click.echo(f"grovekeeper rollback: {error}", err=True)
-        sys.exit(2)
     for line in lines:
         click.echo(line)
 

@@ -9,7 +9,6 @@ import click
 from grovekeeper.api import kubeyaml
 from grovekeeper.api.validate import syntax
 from grovekeeper.cli import capacity
-from grovekeeper.kube import errors
 from grovekeeper.placement import levels
 
 
@@ -19,14 +18,10 @@ from grovekeeper.placement import levels
 @click.option("--kubeconfig", type=click.Path(path_type=Path), help="Ask this cluster instead.")
 def command(name: str, nodes: Path | None, kubeconfig: Path | None) -> None:
     """Print a ClusterTopologyBinding with the levels that well-known node labels show; exit code 1 if there is none."""
-    try:
-        if not syntax.is_subdomain(name):
-            raise capacity.CapacityError(f'--name "{name}" must be a DNS-1123 subdomain: a-z, 0-9, "-" and "."')
-        capacity.check_sources(nodes, None, kubeconfig)
-        room = capacity.from_files(nodes, None) if nodes else asyncio.run(capacity.from_cluster(kubeconfig))
-    except (capacity.CapacityError, errors.KubeError) as error:
-        click.echo(f"grovekeeper topology: {error}", err=True)
-        sys.exit(2)
+    if not syntax.is_subdomain(name):
+        raise capacity.CapacityError(f'--name "{name}" must be a DNS-1123 subdomain: a-z, 0-9, "-" and "."')
+    capacity.check_sources(nodes, None, kubeconfig)
+    room = capacity.from_files(nodes, None) if nodes else asyncio.run(capacity.from_cluster(kubeconfig))
     found = levels.detected(room.nodes)
     if not found:
         keys = ", ".join(key for _domain, known in levels.WELL_KNOWN for key in known[:1])

@@ -1,7 +1,6 @@
 """`grovekeeper tree`: a set with its gangs, cliques and pods."""
 
 import asyncio
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from rich.tree import Tree
 from grovekeeper.api import conditions, names, raw
 from grovekeeper.cli import cluster
 from grovekeeper.expand import plan
-from grovekeeper.kube import errors, resources
+from grovekeeper.kube import resources
 
 
 @click.command(name="tree")
@@ -21,11 +20,7 @@ from grovekeeper.kube import errors, resources
 @click.option("--kubeconfig", type=click.Path(path_type=Path))
 def command(name: str, namespace: str, kubeconfig: Path | None) -> None:
     """Show a set, its gangs, cliques and pods with state and node."""
-    try:
-        Console().print(asyncio.run(_tree(name, namespace, kubeconfig)))
-    except errors.KubeError as error:
-        click.echo(f"grovekeeper tree: {error}", err=True)
-        sys.exit(2)
+    Console().print(asyncio.run(_tree(name, namespace, kubeconfig)))
 
 
 async def _tree(name: str, namespace: str, kubeconfig: Path | None) -> Tree:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
-from grovekeeper.cli.main import main
+from grovekeeper.cli.main import VERBS, main
 
 EXAMPLE = Path(__file__).parents[2] / "gitops-examples" / "plain" / "agentic-pipeline"
 
@@ -123,6 +124,22 @@ def test_a_certificate_that_is_none_is_a_kubeconfig_that_cannot_be_used(tmp_path
     assert "certificate-authority-data is base64, but not of PEM" in said(
         "topology", "--kubeconfig", tmp_path / "config"
     )
+
+
+NEEDED = {"place": [str(EXAMPLE)], "defrag": ["--dry-run"], "run": ["worker"], "topology": []}
+ASKING = [
+    verb
+    for verb in VERBS
+    if any(option.name == "kubeconfig" for option in main.get_command(click.Context(main), verb).params)  # type: ignore[union-attr]
+]
+
+
+@pytest.mark.parametrize("verb", ASKING)
+def test_every_verb_that_asks_a_cluster_says_that_there_is_none(verb: str, tmp_path: Path) -> None:
+    text = said(verb, *NEEDED.get(verb, ["demo"]), "--kubeconfig", tmp_path / "none")
+    # Of a component it is the component that speaks.
+    assert text.startswith(f"grovekeeper {verb if verb != 'run' else 'worker'}: no cluster: {tmp_path}/none cannot be")
+    assert text.count("\n") == 1
 
 
 @pytest.mark.parametrize("verb", ["explain", "tree", "rollback"])
