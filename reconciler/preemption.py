@@ -118,7 +118,7 @@ class Preemption:
                 # Whom this has reached in part is looked at again, and so is who is marked and was spared.
                 await self.ctx.enqueue(*_keys(chosen.victims), delay=_SETTLE_SECONDS)
         if problem is None and not chosen.victims:
-            return f"room is being made: {len(ending)} pods are ending"
+            return f"room is being made: {len(ending)} pods have to end"
         return problem or f"room is being made: {listed} of lower priority have to end"
 
     def _is_there(self, pod: raw.Object) -> bool:

@@ -191,7 +191,32 @@ def _is_one(item: raw.Json, kind: str, path: Path) -> bool:
     if not isinstance(name, str) or not all(isinstance(part, dict) for part in parts):
         text = f"a {kind} needs metadata.name, and spec and status must be mappings"
         raise CapacityError(f"{path}: {text}: write it with `kubectl get {kind.lower()}s -o json`")
+    why = _misread(item, kind)
+    if why:
+        raise CapacityError(f"{path}: {kind} {name}: {why}: write it with `kubectl get {kind.lower()}s -o json`")
     return True
+
+
+def _misread(item: raw.Object, kind: str) -> str:
+    """Return what is wrong with the parts of an object that are read long after it; empty where nothing is.
+
+    Labels without a value count as none.
+    """
+    metadata = item["metadata"]
+    metadata["labels"] = labels = metadata.get("labels") or {}
+    if not isinstance(labels, dict):
+        return "metadata.labels must be a mapping"
+    odd = next((f"{key}: {value}" for key, value in labels.items() if not isinstance(value, str)), "")
+    if odd:
+        return f"metadata.labels: {odd} must be text: put the value in quotes"
+    if kind != "Node":
+        return ""
+    read = {
+        "spec": {"taints": (item.get("spec") or {}).get("taints") or []},
+        "status": {"conditions": (item.get("status") or {}).get("conditions") or []},
+    }
+    fault = next(structural.faults(read, openapi.structural("io.k8s.api.core.v1.Node")), None)
+    return fault.text() if fault else ""
 
 
 def _documents(text: str) -> list[raw.Json]:

@@ -16,7 +16,12 @@ def residents(sets: Iterable[raw.Object], room: capacity.Capacity) -> list[compa
     by_gang: dict[tuple[str, str], dict[str, list[raw.Object]]] = {}
     for pod in room.pods:
         marks = pod["metadata"].get("labels") or {}
-        if marks.get(names.LABEL_PODGANG) and pod["spec"].get("nodeName") and plan.alive(pod):
+        if (
+            marks.get(names.LABEL_PODGANG)
+            and names.LABEL_PODCLIQUE in marks
+            and pod["spec"].get("nodeName")
+            and plan.alive(pod)
+        ):
             key = pod["metadata"].get("namespace", ""), marks[names.LABEL_PODGANG]
             by_gang.setdefault(key, {}).setdefault(marks[names.LABEL_PODCLIQUE], []).append(pod)
     found = []

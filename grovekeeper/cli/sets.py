@@ -27,5 +27,7 @@ def read(paths: tuple[str, ...]) -> tuple[list[raw.Object], dict[str, dict[str, 
             obj = jsonpatch.apply_patch(document.object, defaults.default(document.object))
             obj["metadata"].setdefault("namespace", "default")
             result.append(obj)
+    if paths and not result:
+        click.echo(f"note: there is no {' or '.join(names.DIALECTS)} in {', '.join(paths)}", err=True)
     bindings = (d.object for d in loaded.documents if d.object["kind"] == names.TOPOLOGY_BINDING)
     return result, capacity.bindings(bindings)

@@ -9,8 +9,8 @@ from grovekeeper.embedded import selectors
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 
 
-def defaulted(pod: raw.Object, priority: int) -> raw.Object:
-    """Return a new pod with the defaults that clients rely on."""
+def defaulted(pod: raw.Object, priority_class: raw.Object) -> raw.Object:
+    """Return a new pod with the defaults that clients rely on, and what its PriorityClass (or none: {}) says."""
     spec = {
         "restartPolicy": "Always",
         "terminationGracePeriodSeconds": 30,
@@ -18,8 +18,8 @@ def defaulted(pod: raw.Object, priority: int) -> raw.Object:
         "schedulerName": "default-scheduler",
         "serviceAccountName": "default",
         "enableServiceLinks": True,
-        "preemptionPolicy": "PreemptLowerPriority",
-        "priority": priority,
+        "preemptionPolicy": priority_class.get("preemptionPolicy") or "PreemptLowerPriority",
+        "priority": priority_class.get("value", 0),
         **pod["spec"],
     }
     for field in ("containers", "initContainers"):

@@ -37,7 +37,7 @@ def prepared(kind: Kind, obj: raw.Object, storage: Storage) -> raw.Object:
         priority_class = storage.get(
             ("scheduling.k8s.io", "priorityclasses"), ("", obj["spec"].get("priorityClassName") or "")
         )
-        return pods.defaulted(obj, (priority_class or {}).get("value", 0))
+        return pods.defaulted(obj, priority_class or {})
     return obj
 
 

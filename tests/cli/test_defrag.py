@@ -168,3 +168,10 @@ def test_gangs_that_another_scheduler_places_stay(files: dict[str, Path]) -> Non
     answer = json.loads(run(files, "--dry-run", "-o", "json").stdout)
     assert answer["freed"] == []
     assert "pods of others" in answer["stay"]["r0"]
+
+
+def test_a_pod_that_names_a_gang_and_no_clique_is_somebody_elses(files: dict[str, Path]) -> None:
+    odd = pod("s-0", 7, 3)
+    del odd["metadata"]["labels"]["grove.io/podclique"]
+    files["pods"].write_text(json.dumps({"items": [*json.loads(files["pods"].read_text())["items"], odd]}))
+    assert "1 pods of others" in json.loads(run(files, "--dry-run", "-o", "json").stdout)["stay"]["r0"]

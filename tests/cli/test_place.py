@@ -105,6 +105,25 @@ def test_nodes_that_cannot_be_read_are_2_with_the_next_step(tmp_path: Path, text
             id="allocatable",
         ),
         pytest.param(
+            "nodes",
+            [{"metadata": {"name": "n", "labels": {"rack": 7}}}],
+            "Node n: metadata.labels: rack: 7 must be text: put the value in quotes",
+            id="a label that YAML reads as a number",
+        ),
+        pytest.param("nodes", [{"metadata": {"name": "n", "labels": ["x"]}}], "metadata.labels must be", id="labels"),
+        pytest.param(
+            "nodes",
+            [{"metadata": {"name": "n"}, "spec": {"taints": "x"}}],
+            'Node n: spec.taints: Invalid value: "x"',
+            id="taints",
+        ),
+        pytest.param(
+            "nodes",
+            [{"metadata": {"name": "n"}, "spec": {"taints": [{"effect": "NoSchedule"}]}}],
+            "Node n: spec.taints[0].key: Required value",
+            id="a taint without a key",
+        ),
+        pytest.param(
             "pods",
             [{"metadata": {"name": "p"}, "spec": {"nodeName": "n0", "containers": 5}}],
             "Pod p: spec.containers: Invalid value: 5",
@@ -285,3 +304,12 @@ def test_what_if_keeps_a_scaled_gang_in_the_domain_of_its_base_gang(
     scaled = json.loads(found.stdout)["gangs"][1]
     assert scaled["fits"] == fits
     assert fits or scaled["reason"].startswith("bound to its base gang's kubernetes.io/rack r")
+
+
+def test_nodes_whose_labels_are_left_empty_have_none_and_files_without_sets_are_noted(tmp_path: Path) -> None:
+    bare, other = tmp_path / "nodes.json", tmp_path / "other.yaml"
+    bare.write_text(json.dumps([{**node(0), "metadata": {"name": "n0", "labels": None}}]))
+    other.write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n")
+    found = run("place", other, "--nodes", bare, "-o", "json")
+    assert (found.exit_code, json.loads(found.stdout)["gangs"]) == (0, [])
+    assert f"note: there is no PodGangSet or PodCliqueSet in {other}" in " ".join(found.stderr.split())

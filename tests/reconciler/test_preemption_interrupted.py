@@ -117,7 +117,7 @@ async def test_what_ends_anyway_is_waited_for_and_nobody_is_evicted() -> None:
     here.see()
     await here.run(HIGH)
     assert here.api.calls["evict"] == 0
-    assert "1 pods are ending" in here.owner.turns.waiting[HIGH]
+    assert "1 pods have to end" in here.owner.turns.waiting[HIGH]
     await here.finish()
     await here.advance(1)
     assert len(here.released("high-0")) == 1
