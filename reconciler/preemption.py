@@ -69,9 +69,10 @@ class Preemption:
         """
         if not self.may_evict(found, ask):
             return None
-        room = self.taken.room
-        with room.without(self.taken.ending(PATIENCE_SECONDS)):
-            answer = place.place(ask, room)
+        room, ending = self.taken.room, self.taken.ending(PATIENCE_SECONDS)
+        with room.without(ending):
+            # Where nothing ends, this has been asked already.
+            answer = place.place(ask, room) if ending else None
             if isinstance(answer, request.Placement):
                 return preempt.Plan((), answer)
             return preempt.plan(ask, room, victims.candidates(self.ctx))

@@ -121,3 +121,41 @@ def test_pods_that_every_node_has_are_followed_when_they_go_and_when_the_node_ch
     cpu, rows = room.resource_names().index("cpu"), [room.row_of(f"n00{index}") for index in range(4)]
     assert room.totals()[rows, cpu].tolist() == [15000, 16000, 16000, 15000]
     assert room.free()[rows, cpu].tolist() == [15000, 16000, 16000, 15000]
+
+
+def nominated(where: str | None, priority: int = 5) -> dict[str, Any]:
+    """A pod of somebody else's for which kube-scheduler clears a node."""
+    body = {**spec(4), "priority": priority}
+    status = {"nominatedNodeName": where} if where else {}
+    return {"metadata": {"name": "rival", "uid": "rival"}, "spec": body, "status": status}
+
+
+@pytest.mark.parametrize(("priority", "fits"), [(4, False), (5, False), (6, True)])
+def test_a_nominated_pod_of_somebody_elses_holds_its_room_but_against_higher_priority(
+    priority: int, fits: bool
+) -> None:
+    room = cluster(1)
+    room.upsert_pod(nominated("n000"))
+    found = place.place(replace(ask(spec(4)), priority=priority), room)
+    assert isinstance(found, request.Placement) == fits
+
+
+def test_a_nomination_that_moves_ends_or_comes_true_elsewhere_gives_its_room_back() -> None:
+    room = cluster(2)
+    gpus = room.resource_names().index("nvidia.com/gpu")
+
+    def free() -> list[int]:
+        return [int(amount) for amount in room.free()[:2, gpus]]
+
+    room.upsert_pod(nominated("n000"))
+    assert free() == [0, 4]
+    assert room.upsert_pod(nominated("n001")), "there may be room now"
+    assert free() == [4, 0]
+    bound = nominated("n001")
+    bound["spec"]["nodeName"] = "n000"
+    room.upsert_pod(bound)
+    assert free() == [0, 4]
+    room.remove_pod("rival")
+    room.upsert_pod(nominated("n001"))
+    assert room.upsert_pod(nominated(None))
+    assert free() == [4, 4]

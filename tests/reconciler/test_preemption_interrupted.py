@@ -9,7 +9,7 @@ from grovekeeper.api import raw
 from grovekeeper.expand import plan
 from grovekeeper.kube import errors, resources
 from grovekeeper.reconciler import decisions, gang
-from tests.reconciler import placing
+from tests.reconciler import placing, world
 
 HIGH = "gang:ns/high-0"
 
@@ -47,12 +47,17 @@ def ranked(name: str, count: int, priority: int, **more: Any) -> raw.Object:
     return obj
 
 
-async def full(*low: int, high: raw.Object | None = None) -> placing.Placing:
-    """Gangs `low0`, `low1`, ... of so many pods run, each pod on a node of its own; `high` is about to be tried."""
-    here = placing.Placing(*[1] * sum(low))
+def nodes(count: int) -> placing.Placing:
+    here = placing.Placing(*[1] * count)
     api = Api(here.clock)
     api.objects, api.changes = here.api.objects, here.api.changes
     here.api = here.ctx.client = api  # type: ignore[assignment]
+    return here
+
+
+async def full(*low: int, high: raw.Object | None = None) -> placing.Placing:
+    """Gangs `low0`, `low1`, ... of so many pods run, each pod on a node of its own; `high` is about to be tried."""
+    here = nodes(sum(low))
     for number, count in enumerate(low):
         await here.apply(placing.pair(f"low{number}", count, terminationDelay="4h"))
         await here.settle()
@@ -66,6 +71,12 @@ async def full(*low: int, high: raw.Object | None = None) -> placing.Placing:
 
 def on_nodes(here: placing.Placing, name: str) -> int:
     return sum(1 for pod in here.ours(name) if pod["spec"].get("nodeName") and plan.alive(pod))
+
+
+async def ended(here: placing.Placing) -> None:
+    """Let pods that are being deleted go."""
+    await here.finish()
+    here.see()
 
 
 async def restarted(here: placing.Placing) -> None:
@@ -191,3 +202,34 @@ async def test_the_preemption_policy_of_a_gangs_pods_is_honoured(policy: str | N
     here = await full(1, high=obj)
     await here.run(HIGH)
     assert here.api.calls["evict"] == (0 if policy == "Never" else 1)
+
+
+async def test_a_scaled_gang_that_was_spared_falls_with_its_base_gang() -> None:
+    here = nodes(3)
+    obj = world.podset(name="low", terminationDelay="4h")
+    template = obj["spec"]["template"]
+    template["cliques"] = template["cliques"][:2]
+    for clique in template["cliques"]:
+        clique["spec"]["replicas"] = clique["spec"]["minAvailable"] = 1
+        clique["spec"]["podSpec"]["containers"][0]["resources"] = {"requests": {"cpu": "1"}}
+    template["podCliqueScalingGroups"][0] |= {"cliqueNames": ["lead"], "replicas": 2}
+    await here.apply(obj)
+    await here.settle()
+    await here.bind()
+    await here.settle()
+    await here.bind()
+    assert (on_nodes(here, "low-0"), on_nodes(here, "low-0-pool-0")) == (2, 1)
+    await here.apply(ranked("higher", 2, 20))
+    await here.arrive()
+    here.api.allowed = 2  # type: ignore[attr-defined]
+    await here.run("gang:ns/higher-0")
+    await ended(here)
+    assert (on_nodes(here, "low-0"), on_nodes(here, "low-0-pool-0")) == (0, 1)
+    here.work.put("gang:ns/higher-0", 0)
+    await here.advance(5)
+    await here.bind()
+    assert on_nodes(here, "higher-0") == 2
+    here.api.allowed = None  # type: ignore[attr-defined]
+    await here.advance(120)
+    await ended(here)
+    assert on_nodes(here, "low-0-pool-0") == 0
