@@ -8,8 +8,9 @@ command -v "$python" >/dev/null || python=python3
   exit 1
 }
 mkdir -p "$venv"
-# One at a time: a second `make` waits, and finds the work done. The lock is the shell's, Python only takes it.
-exec 9>"$venv/.lock"
+# One at a time: a second `make` waits, and finds the work done. The lock is the shell's, Python only takes it; .lock
+# is the name of a lock of uv's own.
+exec 9>"$venv/.installing"
 "$python" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)' 2>/dev/null || {
   echo "waiting for another make that installs into $venv" >&2
   "$python" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)'

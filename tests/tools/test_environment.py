@@ -14,10 +14,12 @@ case "$*" in
   *) exec {sys.executable} "$@" ;;
 esac
 """
-UV = """\
+UV = f"""\
 #!/bin/sh
+{sys.executable} -c 'import fcntl; fcntl.flock(open(".venv/.lock", "w"), fcntl.LOCK_EX | fcntl.LOCK_NB)' || exit
 echo "$*" >> asked
 """
+"""uv has a lock of its own in the environment."""
 
 
 def test_two_installations_at_once_are_one(tmp_path: Path) -> None:
