@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from grovekeeper.api import quantity, raw
 
 Requests = dict[str, int]
+_CONTAINERS = "containers", "initContainers"
+_STATUSES = "containerStatuses", "initContainerStatuses"
+_PENDING = "PodResizePending"
 _EFFECTS = ("NoSchedule", "NoExecute")
 _UNSCHEDULABLE: raw.Object = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
 
@@ -55,19 +58,31 @@ def requests(spec: raw.Object) -> Requests:
     return {name: amount for name, amount in total.items() if amount}
 
 
+def sizes(pod: raw.Object) -> list[object]:
+    """Return what `held` reads that can change while a pod is on its node: a heartbeat costs no arithmetic."""
+    spec, status = pod["spec"], pod.get("status") or {}
+    asked = [each.get("resources") for field in _CONTAINERS for each in spec.get(field) or ()]
+    has = [
+        (each.get("name"), each.get("allocatedResources"), each.get("resources"))
+        for field in _STATUSES
+        for each in status.get(field) or ()
+    ]
+    refused = [each.get("reason") for each in status.get("conditions") or () if each.get("type") == _PENDING]
+    return [asked, spec.get("resources"), has, refused]
+
+
 def held(pod: raw.Object) -> Requests:
     """Return what a pod on a node takes there: while it is resized in place, the larger of what it asks for and has.
 
     Source: PodRequests of k8s.io/component-helpers, as kube-scheduler calls it. Raises ValueError for a bad quantity.
     """
     spec, status = pod["spec"], pod.get("status") or {}
-    fields = (("containers", "containerStatuses"), ("initContainers", "initContainerStatuses"))
+    fields = tuple(zip(_CONTAINERS, _STATUSES, strict=True))
     told = {field: {entry.get("name"): entry for entry in status.get(key) or ()} for field, key in fields}
     if not any(told.values()):
         return requests(spec)
     refused = any(
-        (entry.get("type"), entry.get("reason")) == ("PodResizePending", "Infeasible")
-        for entry in status.get("conditions") or ()
+        (entry.get("type"), entry.get("reason")) == (_PENDING, "Infeasible") for entry in status.get("conditions") or ()
     )
     now: raw.Object = {
         field: [_resized(each, told[field].get(each.get("name")) or {}, refused) for each in spec.get(field) or ()]

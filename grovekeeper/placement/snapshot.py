@@ -80,6 +80,7 @@ class Snapshot:
     def upsert_pod(self, pod: raw.Object, *, firm: bool = False) -> bool:
         """Take in a pod of anybody; return whether room may have grown. A `firm` nomination holds against everybody."""
         uid = pod["metadata"]["uid"]
+        before = self._pods.get(uid)
         self._pods[uid] = pod
         if (pod["spec"].get("affinity") or {}).get("podAntiAffinity"):
             self._repelling[uid] = pod
@@ -90,7 +91,8 @@ class Snapshot:
         if node:
             if known is not None and known.node == node and known.nominated_priority is None:
                 known.assumed = False
-                return self._resize(uid, known, self._of(pod))
+                same = before is not None and shapes.sizes(before) == shapes.sizes(pod)
+                return False if same else self._resize(uid, known, self._of(pod))
             self._drop(uid)
             self._charge(uid, _Charge(node, self._of(pod), False, None, not _of_node(pod)))
             return False

@@ -74,6 +74,13 @@ def test_a_pod_that_grows_or_shrinks_in_place_is_charged_what_it_has_now() -> No
         ({"containerStatuses": [{"name": "c", "resources": {"requests": {"nvidia.com/gpu": "4"}}}]}, 0),
         ({"containerStatuses": [{"name": "c", "allocatedResources": {"nvidia.com/gpu": "1"}}]}, 2),
         ({"containerStatuses": [{"name": "c", "resources": None}, {"name": "other"}]}, 2),
+        (
+            {
+                "containerStatuses": [{"name": "c", "allocatedResources": {"nvidia.com/gpu": "1"}}],
+                "conditions": [{"type": "PodResizePending", "status": "True", "reason": "Infeasible"}],
+            },
+            3,
+        ),
     ],
 )
 def test_a_pod_that_has_not_shrunk_yet_keeps_what_it_has(status: dict[str, Any], free: int) -> None:
