@@ -204,7 +204,10 @@ def _avoids_itself(spec: raw.Object, labels: Mapping[str, str]) -> bool:
         "requiredDuringSchedulingIgnoredDuringExecution"
     )
     return any(
-        term.get("topologyKey") == HOSTNAME and selects(term.get("labelSelector"), labels) for term in anti or ()
+        term.get("topologyKey") == HOSTNAME
+        and not (term.get("namespaces") or term.get("namespaceSelector") is not None)  # else `bonds` keeps them apart
+        and selects(term.get("labelSelector"), labels)
+        for term in anti or ()
     )
 
 

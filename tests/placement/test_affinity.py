@@ -164,6 +164,19 @@ def test_a_namespace_selector_is_exact_over_names_and_else_taken_as_met(selector
         assert places <= set(others), kind
 
 
+def test_anti_affinity_that_is_about_another_namespace_keeps_no_siblings_apart() -> None:
+    for more in (
+        {"namespaces": ["far"]},
+        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "far"}}},
+    ):
+        body = meaning("podAntiAffinity", "kubernetes.io/hostname", "w", **more)
+        assert isinstance(place.place(gang(clique("w", 4, body)), cluster(1)), request.Placement)
+    body = meaning("podAntiAffinity", "kubernetes.io/hostname", "w", namespaces=["far", "ns"])
+    found = place.place(gang(clique("w", 4, body)), cluster(4))
+    assert isinstance(found, request.Placement)
+    assert len(set(found.nodes.values())) == 4
+
+
 def test_pods_of_one_clique_are_told_apart_where_a_term_does() -> None:
     body = looks("podAffinity", "kubernetes.io/hostname", app="w", index="0")
     found = place.place(gang(clique("w", 5, spec(2)), clique("g", 1, body)), cluster(8))
