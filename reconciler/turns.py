@@ -21,7 +21,7 @@ class Kept:
 
     since: float
     """Seconds of the injected clock."""
-    order: tuple[bool, int, bool, str, str]
+    order: decisions.Order
     nodes: frozenset[str] = frozenset()
     fewest: int | None = None
     """Of pods on the nodes that were kept, in this window; None: nothing was kept in it."""
@@ -112,7 +112,7 @@ class Turns:
     def keep(self, key: str, found: view.Found, ask: request.GangAsk, *, never: bool) -> None:
         """Keep a domain for a gang that has waited long; one that can never fit keeps nothing from anybody."""
         now = self.ctx.clock.now().timestamp()
-        known = self._kept.get(key) or Kept(self._since(found, now), (False, 0, False, "", ""))
+        known = self._kept.get(key) or Kept(self._since(found, now), (False, 0, False, "", 0, ""))
         order = decisions.order(found.pods, found.gang.base, found.gang.name, has_minimum=False)
         due = not never and now - known.since >= self.ctx.settings.reconcile.reserve_after_seconds
         wanted = not gangstatus.scheduled(found.gang, found.pods)

@@ -391,19 +391,20 @@ async def test_a_scaled_gang_waits_until_its_base_has_its_nodes() -> None:
     assert len(here.released("demo-0-pool-0")) == 3
 
 
-def test_waiting_gangs_are_tried_minimum_first_then_by_priority_base_and_age() -> None:
-    def pods(priority: int, created: str) -> dict[str, list[raw.Object]]:
-        return {"c": [{"metadata": {"creationTimestamp": created}, "spec": {"priority": priority}}]}
+def test_waiting_gangs_are_tried_minimum_first_then_by_priority_base_age_and_size() -> None:
+    def pods(priority: int, created: str, count: int = 1) -> dict[str, list[raw.Object]]:
+        return {"c": [{"metadata": {"creationTimestamp": created}, "spec": {"priority": priority}}] * count}
 
     asked = {
         "young": (pods(0, "2026-01-02"), None),
         "old": (pods(0, "2026-01-01"), None),
+        "large": (pods(0, "2026-01-01", 3), None),
         "scaled": (pods(0, "2025-01-01"), "base"),
         "urgent": (pods(9, "2026-01-03"), "base"),
         "extras": (pods(9, "2024-01-01"), None),
     }
     order = sorted(asked, key=lambda name: decisions.order(*asked[name], name, has_minimum=name == "extras"))
-    assert order == ["urgent", "old", "young", "scaled", "extras"]
+    assert order == ["urgent", "large", "old", "young", "scaled", "extras"]
 
 
 async def test_pods_above_the_minimum_come_after_the_minimum_of_gangs_that_wait() -> None:
