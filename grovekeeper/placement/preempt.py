@@ -92,7 +92,10 @@ def _opened(root: parts.Unit, ask: request.GangAsk, snapshot: Snapshot, lower: I
         again = parts.tree(ask, snapshot)
     if isinstance(again, request.Reasons):
         return
-    for part, other in zip(root.leaves(), again.leaves(), strict=True):
+    # By pod: what victims look at tells pods of one clique apart, and others may come first without them.
+    without = {pod.name: part for part in again.leaves() for pod in part.pods}
+    for part in root.leaves():
+        other = without[part.pods[0].name]
         # Where a peer is asked for, which rows are open depends on who stays: that is left to the search.
         near = bool(affinity.terms(part.shape.spec, "podAffinity"))
         part.allowed = part.eligible if near else part.allowed | other.allowed

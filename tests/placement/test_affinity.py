@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from grovekeeper.placement import place, request
+from grovekeeper.placement import place, preempt, request
 from tests.placement import affine, binder
 from tests.placement.test_parts import affine as looks
 from tests.placement.test_parts import pod, resident
@@ -175,6 +175,22 @@ def test_anti_affinity_that_is_about_another_namespace_keeps_no_siblings_apart()
     found = place.place(gang(clique("w", 4, body)), cluster(4))
     assert isinstance(found, request.Placement)
     assert len(set(found.nodes.values())) == 4
+
+
+def test_victims_that_repel_single_pods_of_a_clique_are_evicted_for_it() -> None:
+    # With the victim there the clique has two shapes, without it one, and others come first in the search.
+    room = cluster(2)
+    shy = meaning("podAntiAffinity", "rack", "w")
+    shy["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][0]["labelSelector"][
+        "matchLabels"
+    ] = {"index": "1"}
+    room.upsert_pod(resident("shy", "n000", shy, app="v"))
+    follower = clique("f", 1, meaning("podAffinity", "rack", "w"))
+    asker = replace(gang(follower, clique("w", 3, spec(1)), clique("z", 1, spec(2))), priority=10)
+    assert isinstance(place.place(asker, room), request.Reasons)
+    plan = preempt.plan(asker, room, [preempt.Victim("ns/v", 0, "2026-01-01", frozenset({"shy"}))])
+    assert plan is not None
+    assert len(plan.placement.nodes) == 5
 
 
 def test_pods_of_one_clique_are_told_apart_where_a_term_does() -> None:
