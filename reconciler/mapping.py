@@ -65,7 +65,7 @@ def on_pod(old: raw.Object | None, new: raw.Object | None) -> Keyed:
     """A pod: of ours, its clique and gang; of anybody, room where it goes."""
     obj = new or old
     if obj is None or (old is not None and new is not None and _pod_mark(old) == _pod_mark(new)):
-        return ()
+        return [(keys.ROOM, ROOM_DELAY)] if _shrunk(old, new) else ()
     metadata = obj["metadata"]
     labels = metadata.get("labels") or {}
     found: list[tuple[str, float]] = []
@@ -203,6 +203,17 @@ def _pod_mark(pod: raw.Object) -> tuple[object, ...]:
         started,
         crashed,
     )
+
+
+def _shrunk(old: raw.Object | None, new: raw.Object | None) -> bool:
+    """Return whether a pod that was resized in place takes less of its node than before."""
+    if old is None or new is None or not new["spec"].get("nodeName") or shape.sizes(old) == shape.sizes(new):
+        return False
+    try:
+        before, now = shape.held(old), shape.held(new)
+    except ValueError:
+        return False
+    return any(now.get(name, 0) < amount for name, amount in before.items())
 
 
 def _node_mark(node: raw.Object) -> tuple[object, ...]:

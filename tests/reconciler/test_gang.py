@@ -570,3 +570,18 @@ async def test_a_gang_that_is_looked_at_by_itself_takes_no_new_room_before_those
     here.api.node("n2")
     await here.settle()
     assert len(here.released("extras-0")) == 2
+
+
+async def test_room_that_a_pod_gives_back_in_place_is_used_at_once() -> None:
+    here = Placing(2)
+    here.api.foreign("large", "n0", cpu="2")
+    await here.apply(pair("waits", count=1))
+    await here.settle()
+    assert here.released() == {}
+    begin = here.clock.moment
+    here.api.foreign("large", "n0", cpu="3")
+    await here.settle()
+    here.api.foreign("large", "n0", cpu="1")
+    await here.settle()
+    assert here.clock.moment == begin
+    assert here.released() == {"waits-0-a-0": "n0"}
