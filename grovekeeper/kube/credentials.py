@@ -71,14 +71,15 @@ async def load(kubeconfig: Path | None = None) -> Credentials:
     except (config.ConfigException, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         # What Python says of a value has the value in it, which may be a secret.
         told = isinstance(error, OSError | config.ConfigException)
-        why = " ".join(str(error).split()) if told else f"odd fields: {type(error).__name__}"
+        said = (error.strerror or str(error)).lower() if isinstance(error, OSError) and error.filename else str(error)
+        why = " ".join(said.split()) if told else f"odd fields: {type(error).__name__}"
         raise errors.Unauthorized(f"no cluster: {where} cannot be used ({why}); give one with --kubeconfig") from error
 
 
 def _paths(kubeconfig: Path | None) -> list[Path]:
     """Return the kubeconfigs to read, those that are there. Raises FileNotFoundError where none is."""
     listed = [str(kubeconfig)] if kubeconfig else os.environ.get("KUBECONFIG", "~/.kube/config").split(os.pathsep)
-    found = [path for entry in listed if entry and (path := Path(entry).expanduser()).is_file()]
+    found = [path for entry in listed if entry and (path := Path(entry).expanduser()).exists()]
     if not found:
         raise FileNotFoundError(f"there is no file {' or '.join(listed)}")
     return found

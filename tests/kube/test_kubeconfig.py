@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import ssl
 from datetime import UTC, datetime
 from pathlib import Path
@@ -173,6 +174,21 @@ async def test_of_two_kubeconfigs_the_first_one_that_has_an_entry_counts(
     monkeypatch.setenv("KUBECONFIG", f"{tmp_path}/none:{tmp_path}/a/config:{second}")
     given = await credentials.load()
     assert (given.url, await given.headers()) == ("https://127.0.0.1:1", {"Authorization": "Bearer mine"})
+
+
+async def test_a_kubeconfig_may_come_through_a_pipe_and_is_no_folder(tmp_path: Path) -> None:
+    text = kubeconfig(tmp_path, user={"token": "t"}).read_bytes()
+    reading, writing = os.pipe()
+    os.write(writing, text)
+    os.close(writing)
+    try:
+        given = await credentials.load(Path(f"/dev/fd/{reading}"))
+    finally:
+        os.close(reading)
+    assert await given.headers() == {"Authorization": "Bearer t"}
+    with pytest.raises(errors.Unauthorized) as caught:
+        await credentials.load(tmp_path)
+    assert f"{tmp_path} cannot be used (is a directory); give one with --kubeconfig" in str(caught.value)
 
 
 async def test_a_user_without_anything_is_nobody(tmp_path: Path) -> None:
