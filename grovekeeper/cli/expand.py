@@ -58,6 +58,10 @@ def _objects(
     for namespace, name in sorted(sharing.external(w) - templates.keys()):
         text = f"ResourceClaimTemplate {namespace}/{name} is not among the files: its claims are left out"
         click.echo(f"note: {document.title}: {text}", err=True)
-    binding = bindings.get(gangs.topology_name(w) or "")
+    topology_name = gangs.topology_name(w)
+    if topology_name and topology_name not in bindings:
+        text = f"{names.TOPOLOGY_BINDING} {topology_name} is not among the sound files: its node labels are left out"
+        click.echo(check.printable(f"note: {document.title}: {text}"), err=True)
+    binding = bindings.get(topology_name or "")
     levels, topology = asks.levels_of(binding), kai.topology_name(binding)
     return whole.objects(stored, injection.Settings(init_image), jsonpatch.apply_patch, levels, templates, topology)

@@ -200,6 +200,22 @@ def test_expand_prints_the_rest_where_a_file_is_refused(tmp_path: Path, bad: str
         assert said in found.stderr
 
 
+def test_expand_says_which_topology_it_does_not_have(tmp_path: Path) -> None:
+    constraint = "\n    topologyConstraint: {topologyName: dc, pack: {required: rack}}"
+    (tmp_path / "set.yaml").write_text(GOOD.replace("  template:", f"  template:{constraint}"))
+    want = "note: PodGangSet demo: ClusterTopologyBinding dc is not among the sound files: its node labels are left out"
+    binding = """\
+apiVersion: grove.io/v1alpha1
+kind: ClusterTopologyBinding
+metadata: {name: dc}
+spec: {levels: [{domain: rack, key: example.com/rack}]}
+"""
+    for text, there in (("", False), (binding.replace("key: example.com/rack", "key: 5"), False), (binding, True)):
+        (tmp_path / "topology.yaml").write_text(text or "kind: Service\n")
+        found = run("expand", "-o", "json", str(tmp_path))
+        assert (want in found.stderr, "example.com/rack" in found.stdout) == (not there, there), found.output
+
+
 def places(node: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
     """Return the paths of everything in an object."""
     entries = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
