@@ -3,10 +3,10 @@
 import collections
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from grovekeeper.api import kubeyaml, openapi, raw, structural
+from grovekeeper.api import kubeyaml, names, openapi, raw, structural
 from grovekeeper.cli import cluster, ending
 from grovekeeper.kube import errors, resources
 from grovekeeper.kube.http import HttpClient
@@ -37,6 +37,11 @@ class Capacity:
                 except (AttributeError, KeyError, TypeError, ValueError) as error:
                     raise CapacityError(_odd(kind, obj)) from error
         return result
+
+    def without(self, sets: Iterable[raw.Object]) -> "Capacity":
+        """Return this without the pods of these sets: they would be placed a second time."""
+        asked = {(obj["metadata"]["namespace"], obj["metadata"]["name"]) for obj in sets}
+        return replace(self, pods=[pod for pod in self.pods if _set_of(pod) not in asked])
 
     def notes(self) -> list[str]:
         """Return what is counted as nothing, since it is no quantity: a what-if must not pass over it in silence."""
@@ -78,6 +83,15 @@ class Capacity:
         carried = {key for node in self.nodes for key in node["metadata"].get("labels") or ()}
         known = [*self.bindings.values(), self.main_levels()]
         return sorted({found[domain] for found in known if domain in found} & carried)
+
+
+def _set_of(pod: raw.Object) -> tuple[str, str] | None:
+    """Return namespace and name of the set that a pod is of; None for a pod that is not ours."""
+    metadata = pod["metadata"]
+    labels = metadata.get("labels") or {}
+    if labels.get(names.LABEL_MANAGED_BY) != names.MANAGED_BY:
+        return None
+    return metadata.get("namespace", "default"), labels.get(names.LABEL_PART_OF, "")
 
 
 def offered(node: raw.Object) -> shape.Requests:

@@ -38,6 +38,10 @@ def command(
     room = capacity.from_files(nodes, pods) if nodes else asyncio.run(capacity.from_cluster(kubeconfig))
     objects, given = sets.read(paths)
     room.bindings.update(given)
+    there, room = len(room.pods), room.without(objects)
+    if there > len(room.pods):
+        text = f"{there - len(room.pods)} pods of these sets are there already: asked is where all would go anew"
+        click.echo(f"note: {text}", err=True)
     space = room.room()
     for note in room.notes():
         click.echo(check.printable(f"note: {note}"), err=True)

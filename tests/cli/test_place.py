@@ -72,6 +72,31 @@ def test_pods_that_are_there_take_their_room(tmp_path: Path, nodes: Path) -> Non
     assert any("nvidia.com/gpu" in text for text in reasons)
 
 
+def test_pods_of_the_asked_sets_that_run_already_are_not_counted_twice(tmp_path: Path, nodes: Path) -> None:
+    pods = [running(f"chat-{i}", i, "chat") for i in range(27)]
+    path = tmp_path / "pods.json"
+    path.write_text(json.dumps({"items": pods}))
+    found = run("place", EXAMPLES / "multi-node-disaggregated", "--nodes", nodes, "--pods", path, "-o", "json")
+    assert found.exit_code == 0, found.output
+    assert "27 pods of these sets are there already" in found.stderr
+    path.write_text(json.dumps({"items": [running(f"other-{i}", i, "other") for i in range(27)]}))
+    found = run("place", EXAMPLES / "multi-node-disaggregated", "--nodes", nodes, "--pods", path, "-o", "json")
+    assert found.exit_code == 1, found.output
+    assert "already" not in found.stderr
+
+
+def running(name: str, index: int, part_of: str) -> dict[str, Any]:
+    """A pod of ours that fills a node."""
+    labels = {"app.kubernetes.io/managed-by": "grove-operator", "app.kubernetes.io/part-of": part_of}
+    container = {"name": "c", "resources": {"requests": {"nvidia.com/gpu": "8"}}}
+    return {
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "default", "labels": labels},
+        "spec": {"nodeName": f"n{index:02}", "containers": [container]},
+        "status": {"phase": "Running"},
+    }
+
+
 def test_the_picture_names_every_gang_and_node(tmp_path: Path, nodes: Path) -> None:
     path = tmp_path / "cluster.svg"
     assert run("place", EXAMPLES, "--nodes", nodes, "--picture", path).exit_code == 0
