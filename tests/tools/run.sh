@@ -26,6 +26,13 @@ life() {
 quick() { $python -m pytest tests --ignore tests/e2e --ignore tests/property -m "not real and not slow" -n 2 -q; }
 # Builds that are under way go on beside the unit tests and the first scenarios.
 real_once_built() { wait "$build" && real; }
+# Pages are looked at in a real browser. CI gets one from Debian's packages where it may; others have theirs, or do without.
+browser() {
+  command -v chromium google-chrome >/dev/null && return
+  [ "${CI:-}" = true ] && DEBIAN_FRONTEND=noninteractive timeout 300 bash -c \
+    "apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium" >/dev/null 2>&1 && return
+  echo "left out: pages in a real browser, which needs Debian's package chromium" >&2
+}
 
 [ "$1" = fast ] || export HYPOTHESIS_PROFILE="${HYPOTHESIS_PROFILE:-long}"
 if [ "$1" = fast ]; then
@@ -33,12 +40,14 @@ if [ "$1" = fast ]; then
 elif $python -c 'import sys; from tests.controlplane import binaries; sys.exit(not binaries.available())'; then
   nice $python -m tests.controlplane.binaries >/dev/null &
   build=$!
+  browser
   unit
   beside embedded real_once_built
 elif [ "${CI:-}" = true ]; then
   echo "the real control plane is missing: install Go 1.26 or set KUBEBUILDER_ASSETS" >&2
   exit 1
 else
+  browser
   unit
   embedded
   echo "left out: end to end on the real control plane, which needs Go 1.26 or KUBEBUILDER_ASSETS"
