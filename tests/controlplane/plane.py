@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from grovekeeper.embedded.administrator import Administrator, RefusedError
-from tests.controlplane import binaries
+from tests.controlplane import audit, binaries
 
 START_SECONDS = 180
 STOP_SECONDS = 15
@@ -45,6 +45,8 @@ class Options:
     """Feature gates of API server, controller manager and scheduler, as `--feature-gates` takes them."""
     apis: str = ""
     """API versions that are off by default, as `--runtime-config` takes them."""
+    audited: str = ""
+    """The user whose requests are written down (`audit`); nobody's where it is empty."""
     node_lease_seconds: int = 40
     """How long a node counts as alive after its last heartbeat; longer where a thousand of them would be the load."""
 
@@ -145,6 +147,7 @@ class ControlPlane:
             "--service-account-issuer", "https://kubernetes.default.svc", "--service-cluster-ip-range", "10.0.0.0/24",
             "--watch-cache=true", "--v", "0", *self._gates(),
             *(("--runtime-config", self.options.apis) if self.options.apis else ()),
+            *audit.options(self.options.audited, self.dir),
         )  # fmt: skip
         self.kubeconfig.write_text(json.dumps(_kubeconfig(self.url, str(self.ca_file), self.token)))
         self._wait_ready()

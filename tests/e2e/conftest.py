@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from grovekeeper.embedded import registration
 from grovekeeper.embedded.cluster import EmbeddedCluster
 from grovekeeper.embedded.installation import Installation
 from tests.chart import helm
@@ -38,9 +39,10 @@ def installed(request: pytest.FixtureRequest) -> Iterator[tuple[Any, Installatio
             yield cluster, stack.enter_context(Installation(cluster, settings))
             return
         from tests.controlplane.initgates import InitGates
-        from tests.controlplane.plane import ControlPlane
+        from tests.controlplane.plane import ControlPlane, Options
 
-        plane = stack.enter_context(ControlPlane())
+        user = f"system:serviceaccount:{registration.NAMESPACE}:grovekeeper"
+        plane = stack.enter_context(ControlPlane(Options(audited=user)))
         stack.enter_context(InitGates(plane))
         yield plane, stack.enter_context(Installation(plane, rendered=helm.template(SCHEDULERS)))
 

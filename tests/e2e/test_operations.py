@@ -82,6 +82,8 @@ def old_build(world: World, folder: Path) -> Iterator[None]:
         restart(world, {**path, "GROVEKEEPER_INIT_IMAGE": OLD_IMAGE}, settings)
         yield
     finally:
+        for component in world.installation.components.values():
+            component.stop(kill=True)  # it would go on asking for what it may no more
         world.request("DELETE", f"/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/{ADMIN}")
 
 
