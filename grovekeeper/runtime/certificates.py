@@ -20,9 +20,9 @@ CA_RENEW = timedelta(days=90)
 LEAF_LIFE = timedelta(days=90)
 LEAF_RENEW = timedelta(days=30)
 SPREAD_TIME = timedelta(seconds=90)
+"""How long after publishing a new authority its leaf may serve: the API servers' watches have seen it by then."""
 _BACKDATED = timedelta(days=1)
 """A certificate is valid from before it was made: the clocks of API servers and of ours differ."""
-"""How long after publishing a new authority its leaf may serve: the API servers' watches have seen it by then."""
 
 
 @dataclass(frozen=True, slots=True)
