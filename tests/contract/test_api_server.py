@@ -152,7 +152,7 @@ async def test_all_annotations_of_an_object_together_have_a_limit(client: HttpCl
     fits["metadata"]["annotations"]["b"] += "x"
     with pytest.raises(errors.Invalid) as caught:
         await client.create(resources.PODGANGSETS, fits, dry_run=True)
-    assert [field for field, _ in caught.value.causes] == ["metadata.annotations"]
+    assert caught.value.causes[0][0] == "metadata.annotations"
 
 
 def _with_template(obj: raw.Object, **more: Any) -> raw.Object:
