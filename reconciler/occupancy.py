@@ -12,7 +12,6 @@ from grovekeeper.expand import plan
 from grovekeeper.placement import snapshot
 from grovekeeper.reconciler import decisions, reservations
 from grovekeeper.reconciler.context import Context
-from grovekeeper.runtime import clock
 
 
 @dataclass(slots=True)
@@ -30,8 +29,9 @@ class Occupancy:
     """UID of each of these pods to its priority: what was counted, whatever the cache has known before an event."""
     _looking: set[str] = field(default_factory=set)
     """UIDs of pods of others that look for a node."""
-    _ending: dict[str, raw.Object] = field(default_factory=dict)
-    """Pods on nodes that are being deleted, by UID."""
+    _ending: dict[str, tuple[raw.Object, float]] = field(default_factory=dict)
+    """Pods on nodes that are being deleted, by UID, with the monotonic time by which their grace period is over: the
+    clock of the API server, whose times they carry, may differ from ours."""
 
     def __post_init__(self) -> None:
         self.claims = reservations.Reservations(self.ctx, self.room)
@@ -57,7 +57,9 @@ class Occupancy:
         else:
             self._looking.discard(uid)
         if new is not None and new["spec"].get("nodeName") and plan.terminating(new) and not plan.finished(new):
-            self._ending[uid] = new
+            left = new["metadata"].get("deletionGracePeriodSeconds") or 0
+            over = self._ending[uid][1] if uid in self._ending else self.ctx.clock.monotonic() + left
+            self._ending[uid] = new, over
         else:
             self._ending.pop(uid, None)
         ended = new is not None and plan.finished(new) and plan.terminating(new)
@@ -83,14 +85,14 @@ class Occupancy:
     def ending(self, patience: float) -> dict[str, raw.Object]:
         """Return by UID the pods whose room is about to be free for anybody. O(pods that are being deleted).
 
-        Not those that should have ended more than `patience` seconds ago, by the time that their deletion tells.
+        Not those whose grace period has been over for more than `patience` seconds, counted from when this process has
+        seen that they are being deleted.
         """
-        now = self.ctx.clock.now().timestamp()
+        now = self.ctx.clock.monotonic()
         return {
             uid: pod
-            for uid, pod in self._ending.items()
-            if clock.parse(pod["metadata"]["deletionTimestamp"]).timestamp() + patience > now
-            and not self.claims.leaves(pod)
+            for uid, (pod, over) in self._ending.items()
+            if over + patience > now and not self.claims.leaves(pod)
         }
 
     def take_back(self, pods: Sequence[raw.Object]) -> None:
