@@ -17,7 +17,8 @@ _REPLACED = (resources.PODCLIQUES, resources.SCALINGGROUPS)
 (server-side apply would keep what the creating request owns). Their replica count is kept from the living one, and
 only as long as that one's generation has not changed: a /scale may come in between."""
 _DECIDED = (resources.PODGANGS, *_REPLACED)
-"""Kinds that carry a decision, which is made once: what the cache has not seen is never written over."""
+"""Kinds that carry a decision, made once, or a count of somebody else's: what the cache has not seen is never written
+over."""
 _SHARED = (resources.SCALINGGROUPS,)
 """Kinds with a condition of another writer (gang termination): a status is written only over the one that was read."""
 _FIXED = (resources.RESOURCE_CLAIMS,)
@@ -133,8 +134,7 @@ async def reread(ctx: Context, resource: Resource, obj: raw.Object) -> raw.Objec
     except errors.NotFound:
         return None
     # From the cache, which may have heard more by the time of the answer.
-    live = ctx.stores.of(resource).get(metadata.get("namespace"), metadata["name"])
-    return live if live is not None and live["metadata"]["uid"] == metadata["uid"] else None
+    return ownership.known(ctx, resource, obj)
 
 
 def changed(resource: Resource, before: raw.Object, now: raw.Object, refusal: errors.KubeError) -> errors.KubeError:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 from grovekeeper.api import raw
 from grovekeeper.expand import plan
+from grovekeeper.kube import resources
 from grovekeeper.placement import snapshot
-from grovekeeper.reconciler import decisions, reservations
+from grovekeeper.reconciler import decisions, ownership, reservations
 from grovekeeper.reconciler.context import Context
 
 
@@ -95,14 +96,18 @@ class Occupancy:
             if over + patience > now and not self.claims.leaves(pod)
         }
 
+    def are_there(self, pods: Sequence[raw.Object]) -> bool:
+        """Return whether all pods still are what was decided about: what came between took its time."""
+        fresh = (ownership.known(self.ctx, resources.PODS, pod) for pod in pods)
+        return all(each is not None and plan.alive(each) for each in fresh)
+
     def take_back(self, pods: Sequence[raw.Object]) -> None:
         """Take back what was assumed for pods; what a successor among them holds by its nomination is charged again."""
         for pod in pods:
-            metadata = pod["metadata"]
-            self.room.forget(metadata["uid"])
-            fresh = self.ctx.stores.pods.get(metadata["namespace"], metadata["name"])
+            self.room.forget(pod["metadata"]["uid"])
+            fresh = ownership.known(self.ctx, resources.PODS, pod)
             # One that went meanwhile is not charged any more, and nobody would ever take a charge back again.
-            if fresh is not None and fresh["metadata"]["uid"] == metadata["uid"] and plan.home(fresh) is not None:
+            if fresh is not None and plan.home(fresh) is not None:
                 self.room.upsert_pod(fresh, firm=True)
 
     def recover(self) -> None:

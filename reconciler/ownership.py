@@ -15,9 +15,14 @@ def controller(obj: raw.Object) -> raw.Object | None:
 
 def living(ctx: Context, obj: raw.Object) -> bool:
     """Return whether exactly this object is still in the cache and not being deleted."""
-    resource = _RESOURCES[obj["kind"]]
+    found = known(ctx, _RESOURCES[obj["kind"]], obj)
+    return found is not None and not terminating(found)
+
+
+def known(ctx: Context, resource: resources.Resource, obj: raw.Object) -> raw.Object | None:
+    """Return exactly this object as the cache has it now; None where it is gone, also where a namesake has come."""
     found = ctx.stores.of(resource).get(obj["metadata"].get("namespace"), obj["metadata"]["name"])
-    return found is not None and _is(found, obj["metadata"].get("uid")) and not terminating(found)
+    return found if found is not None and _is(found, obj["metadata"].get("uid")) else None
 
 
 def owner(ctx: Context, obj: raw.Object) -> raw.Object | None:

@@ -6,6 +6,7 @@ The pods of the victims are recreated by their cliques, gated, and wait for thei
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import starmap
 
 from grovekeeper.api import raw
 from grovekeeper.expand import plan
@@ -105,7 +106,7 @@ class Preemption:
                 await children.together(
                     creation.nominate(self.ctx, by_name[name], node) for name, node in chosen.placement.nodes.items()
                 )
-                if not all(map(self._is_there, gated)):
+                if not self.taken.are_there(gated):
                     raise errors.Conflict("a member went while room was to be made for the gang: looking again")
                 problem = await victims.evict(
                     self.ctx, chosen.victims, doomed, f"{found.w.namespace}/{found.gang.name}"
@@ -117,24 +118,14 @@ class Preemption:
                 self._clearing.pop(key, None)
                 self.taken.take_back(gated)
                 # Whom this has reached in part is looked at again, and so is who is marked and was spared.
-                await self.ctx.enqueue(*_keys(chosen.victims), delay=_SETTLE_SECONDS)
+                await self.ctx.enqueue(*starmap(keys.gang, victims.gangs_of(chosen.victims)), delay=_SETTLE_SECONDS)
         if problem is None and not chosen.victims:
             return f"room is being made: {len(ending)} pods have to end"
         return problem or f"room is being made: {listed} of lower priority have to end"
 
-    def _is_there(self, pod: raw.Object) -> bool:
-        metadata = pod["metadata"]
-        fresh = self.ctx.stores.pods.get(metadata["namespace"], metadata["name"])
-        return fresh is not None and fresh["metadata"]["uid"] == metadata["uid"] and plan.alive(fresh)
-
     def forget(self, key: str) -> None:
         """Forget a gang that is gone."""
         self._clearing.pop(key, None)
-
-
-def _keys(chosen: Iterable[preempt.Victim]) -> list[str]:
-    found = ((victim.name.partition("/")[0], gang) for victim in chosen for gang in victim.gangs)
-    return [keys.gang(namespace, gang) for namespace, gang in found]
 
 
 def _grace(pods: Iterable[raw.Object]) -> float:

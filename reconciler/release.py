@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from grovekeeper.api import names, raw
 from grovekeeper.expand import plan
 from grovekeeper.kube import errors, resources
-from grovekeeper.reconciler import children, creation, decisions, gangstatus, keys, occupancy, pins, view
+from grovekeeper.reconciler import children, creation, decisions, gangstatus, keys, occupancy, ownership, pins, view
 from grovekeeper.reconciler.context import Context
 
 _LOG = logging.getLogger(__name__)
@@ -47,23 +47,14 @@ class Releases:
             await children.together(creation.nominate(self.ctx, pod, nodes[pod["metadata"]["name"]]) for pod in pods)
             if not self.taken.has_room(pods, nodes):
                 raise errors.Conflict("somebody took the room while it was being held: placing again")
-        if not all(map(self._is_there, pods)):
+        if not self.taken.are_there(pods):
             raise errors.Conflict("a member went while the gang was being placed: looking again")
         await children.together(self._release(pod, nodes[pod["metadata"]["name"]]) for pod in pods)
 
-    def _is_there(self, pod: raw.Object) -> bool:
-        """Return whether a pod still is what was decided about: writing the decision took its time."""
-        fresh = self._known(pod["metadata"])
-        return fresh is not None and plan.alive(fresh)
-
-    def _known(self, metadata: raw.Object) -> raw.Object | None:
-        """Return exactly this pod as the cache has it now; what is not there is not charged any more, and stays so."""
-        fresh = self.ctx.stores.pods.get(metadata["namespace"], metadata["name"])
-        return fresh if fresh is not None and fresh["metadata"]["uid"] == metadata["uid"] else None
-
     async def _release(self, pod: raw.Object, node: str) -> None:
         metadata = pod["metadata"]
-        fresh = self._known(metadata)
+        fresh = ownership.known(self.ctx, resources.PODS, pod)
+        # What is not there is not charged any more, and stays so.
         if fresh is None or not plan.gated(fresh) or plan.terminating(fresh):
             return
         self.taken.room.assume(metadata["uid"], fresh["spec"], node)

@@ -4,7 +4,7 @@ What an interrupted preemption left of a gang (a budget that changed in between,
 the gang finds no room to be whole again.
 """
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 from grovekeeper.api import names, raw
 from grovekeeper.expand import plan
@@ -49,10 +49,17 @@ def candidates(ctx: Context) -> list[preempt.Victim]:
     return result
 
 
+def gangs_of(victims: Iterable[preempt.Victim]) -> Iterator[tuple[str, str]]:
+    """Yield namespace and name of each gang that goes: a base gang's scaled gangs fall with it."""
+    for victim in victims:
+        namespace = victim.name.partition("/")[0]
+        yield from ((namespace, gang) for gang in victim.gangs)
+
+
 def pods_of(ctx: Context, victims: Iterable[preempt.Victim]) -> list[raw.Object]:
     """Return the pods that are to go with these gangs. O(pods of the victims)."""
     chosen = list(victims)
-    marks = {f"{victim.name.partition('/')[0]}/{gang}" for victim in chosen for gang in victim.gangs}
+    marks = {f"{namespace}/{gang}" for namespace, gang in gangs_of(chosen)}
     doomed = {uid for victim in chosen for uid in victim.uids}
     members = (pod for mark in sorted(marks) for pod in ctx.stores.pods.by_index("gang", mark))
     return [pod for pod in members if pod["metadata"]["uid"] in doomed]

@@ -120,7 +120,8 @@ async def test_no_second_gang_is_evicted_by_an_owner_that_begins_while_victims_e
     assert sum(on_nodes(here, f"low{i}-0") for i in range(3)) == 2
 
 
-async def test_what_ends_anyway_is_waited_for_and_nobody_is_evicted() -> None:
+async def beside_one_that_ends() -> placing.Placing:
+    """Two gangs on all nodes, of which one has been deleted, and `high`, for which nobody is evicted."""
     here = await full(1, 1)
     await here.api.delete(resources.PODCLIQUESETS, "low0", "ns")
     for pod in here.ours("low0-0"):
@@ -128,6 +129,11 @@ async def test_what_ends_anyway_is_waited_for_and_nobody_is_evicted() -> None:
     here.see()
     await here.run(HIGH)
     assert here.api.calls["evict"] == 0
+    return here
+
+
+async def test_what_ends_anyway_is_waited_for_and_nobody_is_evicted() -> None:
+    here = await beside_one_that_ends()
     assert "1 pods have to end" in here.owner.turns.waiting[HIGH]
     await here.finish()
     await here.advance(1)
@@ -136,13 +142,7 @@ async def test_what_ends_anyway_is_waited_for_and_nobody_is_evicted() -> None:
 
 
 async def test_what_never_ends_is_not_waited_for_long() -> None:
-    here = await full(1, 1)
-    await here.api.delete(resources.PODCLIQUESETS, "low0", "ns")
-    for pod in here.ours("low0-0"):
-        await here.api.delete(resources.PODS, pod["metadata"]["name"], "ns")
-    here.see()
-    await here.run(HIGH)
-    assert here.api.calls["evict"] == 0
+    here = await beside_one_that_ends()
     await here.advance(240)
     assert on_nodes(here, "low1-0") == 0
 
