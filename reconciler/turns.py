@@ -112,8 +112,8 @@ class Turns:
     def keep(self, key: str, found: view.Found, ask: request.GangAsk, *, never: bool) -> None:
         """Keep a domain for a gang that has waited long; one that can never fit keeps nothing from anybody."""
         now = self.ctx.clock.now().timestamp()
-        known = self._kept.get(key) or Kept(self._since(found, now), (False, 0, False, "", 0, ""))
         order = decisions.order(found.pods, found.gang.base, found.gang.name, has_minimum=False)
+        known = self._kept.get(key) or Kept(self._since(found, now), order)
         due = not never and now - known.since >= self.ctx.settings.reconcile.reserve_after_seconds
         wanted = not gangstatus.scheduled(found.gang, found.pods)
         nodes = reserve.nodes(ask, self.room) if due and wanted else frozenset()

@@ -62,8 +62,8 @@ _ENDINGS = (".svg", ".html")
 def _check_ending(drawing: Path | None) -> None:
     """Raise CapacityError for a file name that would promise another format than the picture has."""
     if drawing is not None and drawing.suffix.lower() not in _ENDINGS:
-        ending = f"{drawing.suffix} cannot be written" if drawing.suffix else "the name has no ending"
-        raise capacity.CapacityError(f"--picture {drawing}: {ending}: end the name in {' or '.join(_ENDINGS)}")
+        why = f"{drawing.suffix} cannot be written" if drawing.suffix else "the name has no ending"
+        raise capacity.CapacityError(f"--picture {drawing}: {why}: end the name in {' or '.join(_ENDINGS)}")
 
 
 def _drawn(answers: list[trial.Answer]) -> list[picture.Placed]:

@@ -64,8 +64,7 @@ def check(kind: Kind, obj: raw.Object, old: raw.Object | None) -> None:
 
 
 def _annotations(obj: raw.Object) -> Iterator[errors.FieldError]:
-    size = sum(len(text.encode()) for pair in (obj["metadata"].get("annotations") or {}).items() for text in pair)
-    if size > syntax.MOST_ANNOTATIONS:
+    if syntax.annotation_bytes(obj["metadata"].get("annotations") or {}) > syntax.MOST_ANNOTATIONS:
         yield errors.FieldError(
             "metadata.annotations", "TooLong", f"may not be more than {syntax.MOST_ANNOTATIONS} bytes"
         )

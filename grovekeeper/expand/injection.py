@@ -86,7 +86,7 @@ def _are_pairs(value: raw.Json, second: type) -> bool:
 def _check_room(annotations: raw.Object) -> None:
     """Raise ValueError where our mark would put the annotations over what Kubernetes allows."""
     mark = {**annotations, names.ANNOTATION_INJECTED: VERSION}
-    size = sum(len(key.encode()) + len(value.encode()) for key, value in mark.items())
+    size = syntax.annotation_bytes(mark)
     if size > syntax.MOST_ANNOTATIONS:
         raise ValueError(
             f"annotations would have {size} bytes with Grovekeeper's own; {syntax.MOST_ANNOTATIONS} are allowed: "

@@ -24,8 +24,9 @@ def unknown_level(key: str) -> request.Reasons:
 
 def absent(root: parts.Unit, snapshot: Snapshot) -> request.Reasons | None:
     """Return the reason where no node offers any of a resource that the minimum asks for, or there is no node."""
+    nowhere = snapshot.totals().max(axis=0, initial=0) == 0
     for part in root.leaves():
-        lacking = np.flatnonzero((part.vector > 0) & (snapshot.totals().max(axis=0, initial=0) == 0))
+        lacking = np.flatnonzero((part.vector > 0) & nowhere)
         if part.need and len(lacking):
             names = snapshot.resource_names()
             resource = shapes.scarcest(name for column in lacking if (name := names[column]) in part.shape.requests)

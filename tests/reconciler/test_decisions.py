@@ -29,7 +29,7 @@ def test_a_decision_is_read_as_it_was_written_and_fits_into_the_annotations_of_a
     found = decisions.annotations(decided, known, [clique(count)], 0.75)
     assert decisions.placement(gang(found)) == decided
     assert decisions.reserved(gang(found)) == known
-    assert sum(len(key) + len(value) for key, value in found.items()) < syntax.MOST_ANNOTATIONS
+    assert syntax.annotation_bytes(found) < syntax.MOST_ANNOTATIONS
 
 
 def test_a_small_decision_can_be_read_by_people() -> None:

@@ -3,7 +3,15 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=.venv/bin/python
-unit() { $python -m pytest tests --ignore tests/e2e -m "not real" -n 2 -q; }
+# Pages are looked at in a real browser. CI gets one from Debian's packages where it may; others have theirs, or do
+# without.
+browser() {
+  command -v chromium google-chrome >/dev/null && return
+  [ "${CI:-}" = true ] && DEBIAN_FRONTEND=noninteractive timeout 300 bash -c \
+    "apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium" >/dev/null 2>&1 && return
+  echo "left out: pages in a real browser, which needs Debian's package chromium" >&2
+}
+unit() { browser; $python -m pytest tests --ignore tests/e2e -m "not real" -n 2 -q; }
 # Scenarios mostly wait: clusters side by side, each with whole files, since some files have a cluster of their own.
 # Two real control planes are too much for two cores.
 embedded() { $python -m pytest tests/e2e -p no:randomly -m embedded -n 2 --dist loadfile -q; }
@@ -26,13 +34,6 @@ life() {
 quick() { $python -m pytest tests --ignore tests/e2e --ignore tests/property -m "not real and not slow" -n 2 -q; }
 # Builds that are under way go on beside the unit tests and the first scenarios.
 real_once_built() { wait "$build" && real; }
-# Pages are looked at in a real browser. CI gets one from Debian's packages where it may; others have theirs, or do without.
-browser() {
-  command -v chromium google-chrome >/dev/null && return
-  [ "${CI:-}" = true ] && DEBIAN_FRONTEND=noninteractive timeout 300 bash -c \
-    "apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium" >/dev/null 2>&1 && return
-  echo "left out: pages in a real browser, which needs Debian's package chromium" >&2
-}
 
 [ "$1" = fast ] || export HYPOTHESIS_PROFILE="${HYPOTHESIS_PROFILE:-long}"
 if [ "$1" = fast ]; then
@@ -40,14 +41,12 @@ if [ "$1" = fast ]; then
 elif $python -c 'import sys; from tests.controlplane import binaries; sys.exit(not binaries.available())'; then
   nice $python -m tests.controlplane.binaries >/dev/null &
   build=$!
-  browser
   unit
   beside embedded real_once_built
 elif [ "${CI:-}" = true ]; then
   echo "the real control plane is missing: install Go 1.26 or set KUBEBUILDER_ASSETS" >&2
   exit 1
 else
-  browser
   unit
   embedded
   echo "left out: end to end on the real control plane, which needs Go 1.26 or KUBEBUILDER_ASSETS"

@@ -43,12 +43,17 @@ def check_labels(found: verdict.Verdict, path: str, labels: Mapping[str, object]
             )
 
 
+def annotation_bytes(annotations: Mapping[str, object]) -> int:
+    """Return what annotations count for against MOST_ANNOTATIONS."""
+    return sum(len(key.encode()) + len(str(value).encode()) for key, value in annotations.items())
+
+
 def check_annotations(found: verdict.Verdict, path: str, annotations: Mapping[str, object] | None) -> None:
     """Add faults of an annotation map."""
     for key in annotations or {}:
         if not _is_key(key.lower()):
             found.fault(f"{path}[{key}]", "Invalid", "an annotation key is [prefix/]name like a label key", key)
-    size = sum(len(key.encode()) + len(str(value).encode()) for key, value in (annotations or {}).items())
+    size = annotation_bytes(annotations or {})
     if size > _FREE_ANNOTATIONS:
         found.fault(
             path, "TooLong", f"annotations have {size} bytes together; {_FREE_ANNOTATIONS} are allowed: shorten them"
