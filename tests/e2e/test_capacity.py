@@ -1,6 +1,7 @@
 """What people ask a cluster about its room, on both targets: nothing is written for an answer."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,6 +38,25 @@ def test_defrag_names_the_gang_whose_move_frees_a_rack_and_moves_nothing(world: 
     assert len(target) == 1
     assert target != {world.nodes.index(pod["from"]) // 7 for pod in moved["pods"]}
     assert {pod["metadata"]["uid"]: pod["spec"]["nodeName"] for pod in world.pods()} == before
+
+
+@pytest.mark.slow
+def test_place_asks_the_cluster_for_its_room_without_the_sets_own_pods(world: World, tmp_path: Path) -> None:
+    world.add_nodes(4)
+    obj = world.set([world.clique("pc", 3)])
+    world.apply(obj)
+    world.wait_pods(3, 3)
+    file = tmp_path / "set.json"
+    file.write_text(json.dumps(obj))
+    (gang,) = asked(world, "place", "-o", "json", str(file))["gangs"]
+    assert gang["fits"]
+    assert set(gang["nodes"].values()) <= set(world.nodes)
+    other = {**obj, "metadata": {**obj["metadata"], "name": "other"}}
+    file.write_text(json.dumps(other))
+    done = CliRunner().invoke(main, ["place", "-o", "json", str(file), "--kubeconfig", str(world.cluster.kubeconfig)])
+    assert done.exit_code == 1, done.output
+    assert "room for 1 of 3" in json.loads(done.stdout)["gangs"][0]["reason"]
+    assert len(world.pods()) == 3
 
 
 def bound(world: World, name: str) -> list[Object]:
