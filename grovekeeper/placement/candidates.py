@@ -117,13 +117,40 @@ def spread(search: Search, unit: parts.Unit, rows: Ints) -> Iterator[Ints]:
         # What has a place already stays there: the rest of it goes where it is.
         yield rows
         return
-    mask: Mask = np.ones(len(search.free), dtype=np.bool_)
-    for part in unit.leaves():
-        mask &= part.allowed
 
     def ranked(ids: Ints, among: Ints) -> list[int]:
         return fitting(search, unit, ids, among)
 
-    foreign = [[row for name in peer if (row := search.snapshot.row_of(name)) is not None] for peer in unit.peers]
-    peers = foreign + search.siblings.get(unit.family, []) if unit.family else foreign
-    yield from spreading.options(search.snapshot, unit.spread, peers, rows, np.flatnonzero(mask), ranked)
+    peers = _elsewhere(search, unit) + search.siblings.get(unit.family, []) if unit.family else _elsewhere(search, unit)
+    yield from spreading.options(search.snapshot, unit.spread, peers, rows, _allowed(search, unit), ranked)
+
+
+def is_spread(search: Search, unit: parts.Unit, there: list[int], rows: Ints) -> bool:
+    """Return whether a unit whose pods all have a node (`there`) keeps the required rules for its spread.
+
+    It is among its siblings already. `rows` are those over which the skew of a clique's pods is counted.
+    """
+    if unit.pods_spread:
+        open_ = rows[np.isin(rows, _allowed(search, unit))]
+        if not spreading.is_even(search.snapshot, unit.pods_spread, there, open_):
+            return False
+    if not unit.spread or search.rows_of(unit):
+        return True
+    siblings = [*search.siblings.get(unit.family, ())]
+    if there in siblings:
+        siblings.remove(there)
+    peers = _elsewhere(search, unit) + siblings
+    return spreading.may_be(search.snapshot, unit.spread, peers, there, _allowed(search, unit))
+
+
+def _elsewhere(search: Search, unit: parts.Unit) -> list[list[int]]:
+    """Return the rows of each sibling that is no part of this gang."""
+    return [[row for name in peer if (row := search.snapshot.row_of(name)) is not None] for peer in unit.peers]
+
+
+def _allowed(search: Search, unit: parts.Unit) -> Ints:
+    """Return the rows that may take the pods of a unit at all."""
+    mask: Mask = np.ones(len(search.free), dtype=np.bool_)
+    for part in unit.leaves():
+        mask &= part.allowed
+    return np.flatnonzero(mask)

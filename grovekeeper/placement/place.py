@@ -51,9 +51,9 @@ def _place(
     search = searching.Search(snapshot, gang, snapshot.rows() if among is None else among)
     if taken is not None:
         search.free[:, : taken.shape[1]] -= taken
-    again = _back_home(gang, root, search)
+    again = homes.everybody(gang, root, search)
     if again is not None:
-        return again
+        return request.Placement(again, (), {}, 1.0)
     options = _options(search, root)
     for rows in options:
         if settling.settle(search, root, rows):
@@ -75,27 +75,6 @@ def _labels(unit: parts.Unit) -> Iterator[str]:
         yield unit.constraint.required
     yield from (rule.level for rule in (*unit.spread, *unit.pods_spread) if rule.required)
     yield from (united.key for united in unit.united)
-
-
-def _back_home(gang: request.GangAsk, root: parts.Unit, search: searching.Search) -> request.Placement | None:
-    """Return the placement in which every pod goes where it is nominated, if all of them are and still fit.
-
-    The nodes met the constraints when they were chosen; topology labels do not change under a running gang.
-    """
-    before = search.free.copy()
-    for part in root.leaves():
-        rows = [search.snapshot.row_of(pod.nominated) if pod.nominated else None for pod in part.pods]
-        there = [row for row in rows if row is not None]
-        fits = len(there) == len(rows) and (not part.bonds or search.agrees(part, there))
-        for row in there if fits else ():
-            fits = fits and bool(part.allowed[row]) and not (search.free[row] < part.vector)[part.vector > 0].any()
-            search.free[row] -= part.vector
-        search.chosen[part.position] = [(row, 1) for row in there]
-        if not fits:
-            search.free, search.chosen = before, {}
-            return None
-    nodes = {pod.name: str(pod.nominated) for group in gang.groups for pod in group.pods}
-    return request.Placement(nodes, (), {}, 1.0) if nodes else None
 
 
 def _finished(gang: request.GangAsk, root: parts.Unit, search: searching.Search) -> request.Placement:

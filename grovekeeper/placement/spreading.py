@@ -4,6 +4,7 @@ A sibling (a set replica, a scaling-group replica) that is spread is kept inside
 counted in siblings, over the domains that have any node for its pods, as kube-scheduler counts pods.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -53,6 +54,35 @@ def _open_domains(
     lowest = min(int(used[number]) for number in eligible)
     found = [n for n in ranked if n in eligible and int(used[n]) + 1 - lowest <= rule.max_skew]
     return sorted(found, key=lambda number: int(used[number]))
+
+
+def may_be(
+    snapshot: Snapshot,
+    rules: Sequence[request.Spread],
+    peers: Sequence[Sequence[int]],
+    there: Sequence[int],
+    allowed: Ints,
+) -> bool:
+    """Return whether a sibling on these rows keeps every required rule. O(rows) a rule."""
+    for rule in rules:
+        ids, names = snapshot.domains(rule.level)
+        domains = {int(ids[row]) for row in there}
+        if rule.required and (len(domains) > 1 or not _open_domains(rule, ids, len(names), peers, allowed, [*domains])):
+            return False
+    return True
+
+
+def is_even(snapshot: Snapshot, rules: Sequence[request.Spread], there: Sequence[int], rows: Ints) -> bool:
+    """Return whether the pods of a clique on the rows `there` keep every required rule over the domains of `rows`."""
+    for rule in rules:
+        ids = snapshot.domains(rule.level)[0]
+        if not rule.required:
+            continue
+        counts = Counter({int(number): 0 for number in ids[rows] if number >= 0})
+        counts.update(int(ids[row]) for row in there)
+        if -1 in counts or max(counts.values()) - min(counts.values()) > rule.max_skew:
+            return False
+    return True
 
 
 def shares(
