@@ -3,8 +3,9 @@
 What is due is decided in `breaches`, and noted as `recreations` has it before it is done.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from types import MappingProxyType
 
 from grovekeeper.api import conditions, names, raw
 from grovekeeper.expand import groups, model, naming, plan, status
@@ -50,7 +51,8 @@ async def _one_replica(ctx: Context, w: model.Workload, index: int, now: datetim
         w, index, standalone, scaling_groups, recreations.read(gang, recreations.REPLICA), now
     )
     if verdict.due:
-        await _note(ctx, resources.PODGANGS, gang, [recreations.REPLICA], now)
+        scaled = {names.ANNOTATION_GIVEN_UP: recreations.given_up(standalone)}
+        await _note(ctx, resources.PODGANGS, gang, [recreations.REPLICA], now, scaled)
         await _give_up(ctx, cliques)
         await _flag(ctx, scaling_groups)
         text = f"replica {index} is recreated: {verdict.why}"
@@ -82,7 +84,12 @@ async def _one_group(ctx: Context, w: model.Workload, index: int, group: raw.Obj
 
 
 async def _note(
-    ctx: Context, resource: resources.Resource, obj: raw.Object | None, keys: Iterable[str], now: datetime
+    ctx: Context,
+    resource: resources.Resource,
+    obj: raw.Object | None,
+    keys: Iterable[str],
+    now: datetime,
+    more: Mapping[str, str | None] = MappingProxyType({}),
 ) -> None:
     """Count the termination first: should the deletion be cut short, the count errs on waiting longer.
 
@@ -90,7 +97,7 @@ async def _note(
     """
     if obj is None:
         return
-    note = {names.ANNOTATION_TERMINATIONS: recreations.annotation(obj, keys, now)}
+    note = {names.ANNOTATION_TERMINATIONS: recreations.annotation(obj, keys, now), **more}
     body = {"metadata": {"resourceVersion": obj["metadata"]["resourceVersion"], "annotations": note}}
     await children.merge(ctx, resource, obj, body)
 

@@ -110,9 +110,22 @@ def test_gt6_a_loss_in_a_scaled_gang_leaves_the_base_gang_alone(world: World) ->
     world.wait_pods(10, 10)
 
 
-def start(world: World, obj: Object) -> set[str]:
-    """Bring the set up on ten nodes; only what was seen healthy is ever terminated. Return the pods' UIDs."""
-    world.add_nodes(10)
+def test_a_clique_that_was_scaled_is_as_large_again_after_a_gang_termination(world: World) -> None:
+    first = start(world, world.wl1(), nodes=12)
+    world.scale("podcliques", "w-0-pc-a", 4)
+    world.wait_pods(12, 12, 40)
+    nodes = [world.kill(pod) for pod in world.pods("pc-a")[:3]]
+    passes(world, "podcliques", "w-0-pc-a")
+    world.wait(lambda: not first & uids(world.pods()) and len(world.pods()) == 12, "others in their place", 40)
+    for node in nodes:
+        world.cordon(node, False)
+    world.wait_pods(12, 12, 40)
+    assert len(world.pods("pc-a")) == 4
+
+
+def start(world: World, obj: Object, nodes: int = 10) -> set[str]:
+    """Bring the set up on a node for each pod or more; only what was seen healthy is ever terminated. Return the pods' UIDs."""
+    world.add_nodes(nodes)
     world.apply(obj)
     world.wait_pods(10, 10, 40)
     world.wait(lambda: all(met(each) for each in children(world)), "everything to have met its minimum")

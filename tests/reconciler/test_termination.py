@@ -6,7 +6,7 @@ import pytest
 
 from grovekeeper.api import conditions, names, raw
 from grovekeeper.kube import resources
-from grovekeeper.reconciler import breaches
+from grovekeeper.reconciler import breaches, keys, recreations
 from tests.reconciler import world
 
 
@@ -232,3 +232,57 @@ async def test_nothing_polls_while_a_delay_runs() -> None:
     assert here.runs.total() == runs
     await here.advance(3600)
     assert here.api.calls["delete podcliques"] == 5
+
+
+async def test_a_clique_that_was_scaled_comes_back_as_large_as_it_was_and_a_later_edit_in_git_reaches_it() -> None:
+    here = await up()
+    await here.api.patch(resources.PODCLIQUES, "demo-0-front", "ns", {"spec": {"replicas": 4}}, type="merge")
+    await here.settle()
+    await here.start()
+    old = here.get(resources.PODCLIQUES, "demo-0-front")["metadata"]["uid"]
+    await kill(here, "demo-0-front", 4)
+    await here.advance(11)
+    await here.finish()
+    await here.settle()
+    front = here.get(resources.PODCLIQUES, "demo-0-front")
+    assert front["metadata"]["uid"] != old
+    assert front["spec"]["replicas"] == 4
+    assert len(here.pods("demo-0-front")) == 4
+    assert names.ANNOTATION_GIVEN_UP not in here.get(resources.PODGANGS, "demo-0")["metadata"]["annotations"]
+    obj = world.podset()
+    obj["spec"]["template"]["cliques"][0]["spec"]["replicas"] = 3
+    await here.apply(obj)
+    await here.advance(1)
+    assert here.get(resources.PODCLIQUES, "demo-0-front")["spec"]["replicas"] == 3
+
+
+async def test_the_note_of_scaled_cliques_is_read_where_the_cache_has_not_heard_of_it() -> None:
+    here = await up()
+    obj, front = here.get(resources.PODCLIQUESETS, "demo"), here.get(resources.PODCLIQUES, "demo-0-front")
+    await here.api.delete(resources.PODCLIQUES, "demo-0-front", "ns")
+    here.see()
+    front["spec"]["replicas"] = 5
+    note = {"metadata": {"annotations": {names.ANNOTATION_GIVEN_UP: recreations.given_up([front])}}}
+    await here.api.patch(resources.PODGANGS, "demo-0", "ns", note, type="merge")
+    await here.run(keys.replica(obj["kind"], "ns", "demo", 0))
+    assert here.get(resources.PODCLIQUES, "demo-0-front")["spec"]["replicas"] == 5
+
+
+def test_the_note_of_scaled_cliques_counts_until_each_of_them_is_back() -> None:
+    def clique(name: str, uid: str, replicas: int, passed_on: str | None) -> raw.Object:
+        annotations = {names.ANNOTATION_TEMPLATE_REPLICAS: passed_on} if passed_on else {}
+        return {"metadata": {"name": name, "uid": uid, "annotations": annotations}, "spec": {"replicas": replicas}}
+
+    gone = [clique("a", "1", 5, "2"), clique("b", "2", 2, "2"), clique("c", "3", 0, "1"), clique("d", "4", 9, None)]
+    gang = {"metadata": {"annotations": {names.ANNOTATION_GIVEN_UP: recreations.given_up(gone)}}}
+    assert recreations.before(gang, "a") == gone[0]
+    assert recreations.before(gang, "c") == gone[2]
+    assert recreations.before(gang, "b") is None, "as in the set"
+    assert recreations.before(gang, "d") is None, "nothing is known of what was passed on"
+    assert not recreations.are_back(gang, {each["metadata"]["name"]: each for each in gone}), "they are still to go"
+    back = {name: clique(name, "new", 1, "1") for name in "ac"}
+    assert recreations.are_back(gang, back)
+    assert not recreations.are_back(gang, {"a": back["a"]})
+    assert recreations.given_up(gone[1:2]) is None
+    broken = {"metadata": {"annotations": {names.ANNOTATION_GIVEN_UP: '{"a": 3}'}}}
+    assert recreations.before(broken, "a") is None
