@@ -124,7 +124,7 @@ def test_a_clique_that_was_scaled_is_as_large_again_after_a_gang_termination(wor
 
 
 def start(world: World, obj: Object, nodes: int = 10) -> set[str]:
-    """Bring the set up on a node for each pod or more; only what was seen healthy is ever terminated. Return the pods' UIDs."""
+    """Bring the set up on so many nodes; only what was seen healthy is ever terminated. Return the pods' UIDs."""
     world.add_nodes(nodes)
     world.apply(obj)
     world.wait_pods(10, 10, 40)
