@@ -107,13 +107,16 @@ def homes_of_peers(snapshot: Snapshot, spec: raw.Object, me: Peer) -> dict[str, 
     return {key: frozenset(snapshot.domains(key)[0][sorted(rows)].tolist()) - {-1} for key in keys}
 
 
-def allowed(snapshot: Snapshot, spec: raw.Object, me: Peer) -> Mask | None:
-    """Return which rows anti-affinity with pods on nodes leaves open to this pod, either way; None where all are."""
+def allowed(snapshot: Snapshot, spec: raw.Object, me: Peer, priority: int = 0) -> Mask | None:
+    """Return which rows anti-affinity with pods on nodes leaves open to this pod, either way; None where all are.
+
+    `priority` is the gang's: pods of a lower one that are only nominated to a node do not count.
+    """
     closed: dict[str, set[int]] = {}
     for term in terms(spec, "podAntiAffinity"):
-        rows = [row for row, pod in snapshot.charged() if selects(term, me.namespace, peer_of(pod))]
+        rows = [row for row, pod in snapshot.charged(against=priority) if selects(term, me.namespace, peer_of(pod))]
         _close(closed, snapshot, term, rows)
-    for row, pod in snapshot.charged(repelling=True):
+    for row, pod in snapshot.charged(repelling=True, against=priority):
         for term in terms(pod["spec"], "podAntiAffinity"):
             if selects(term, peer_of(pod).namespace, me):
                 _close(closed, snapshot, term, [row])

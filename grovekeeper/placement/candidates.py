@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from grovekeeper.placement import bonds, pack, parts, spreading
+from grovekeeper.placement import bonds, pack, parts, request, spreading
 from grovekeeper.placement.nodes import Ints, Mask
 from grovekeeper.placement.search import Search
 
@@ -17,19 +17,19 @@ def candidates(search: Search, unit: parts.Unit, rows: Ints, *, wide: bool = Fal
             continue
         ids, _names = search.snapshot.domains(key)
         for domain in fitting(search, unit, ids, rows):
-            yield from _inside(search, unit.constraint.required, rows[ids[rows] == domain], key)
+            yield from _inside(search, unit, rows[ids[rows] == domain], key)
 
 
-def _inside(search: Search, required: str | None, rows: Ints, key: str) -> Iterator[Ints]:
+def _inside(search: Search, unit: parts.Unit, rows: Ints, key: str) -> Iterator[Ints]:
     """Yield the rows of a domain; where it cuts across domains of the required level, those of each by themselves."""
+    required = unit.constraint.required
     if required in (None, key):
         yield rows
         return
-    outer = search.snapshot.domains(required)[0][rows]
-    if len(outer) and (outer == outer[0]).all() and outer[0] >= 0:
-        yield rows
-        return
-    yield from (rows[outer == number] for number in np.unique(outer) if number >= 0)
+    ids = search.snapshot.domains(required)[0]
+    forced = {int(ids[row]) for row in search.rows_of(unit)}
+    found = [number for number in np.unique(ids[rows]).tolist() if number >= 0 and forced <= {number}]
+    yield from (rows[ids[rows] == number] for number in found)
 
 
 def others(search: Search, part: parts.Part, rows: Ints) -> Iterator[Ints]:
@@ -113,44 +113,79 @@ def fitting(search: Search, unit: parts.Unit, ids: Ints, rows: Ints) -> list[int
 
 def spread(search: Search, unit: parts.Unit, rows: Ints) -> Iterator[Ints]:
     """Yield the rows among which the unit may be placed with regard to its siblings, best first."""
-    if not unit.spread or search.rows_of(unit):
-        # What has a place already stays there: the rest of it goes where it is.
+    if not unit.spread:
         yield rows
+        return
+    if there := search.rows_of(unit):
+        # What has a place already stays there: the rest of it goes where it is.
+        yield rows[np.all([_beside(search, rule, there, rows) for rule in unit.spread], axis=0)]
         return
 
     def ranked(ids: Ints, among: Ints) -> list[int]:
         return fitting(search, unit, ids, among)
 
     peers = _elsewhere(search, unit) + search.siblings.get(unit.family, []) if unit.family else _elsewhere(search, unit)
-    yield from spreading.options(search.snapshot, unit.spread, peers, rows, _allowed(search, unit), ranked)
+    yield from spreading.options(search.snapshot, unit.spread, peers, rows, _eligible(search, unit, rows), ranked)
 
 
-def is_spread(search: Search, unit: parts.Unit, there: list[int], rows: Ints) -> bool:
-    """Return whether a unit whose pods all have a node (`there`) keeps the required rules for its spread.
+def _beside(search: Search, rule: request.Spread, there: Sequence[int], rows: Ints) -> Mask:
+    """Return which rows are in a domain of a required rule in which the unit is already."""
+    ids = search.snapshot.domains(rule.level)[0]
+    mask: Mask = np.isin(ids[rows], [number for number in ids[list(there)] if number >= 0])
+    return mask if rule.required else np.ones(len(rows), dtype=np.bool_)
 
-    It is among its siblings already. `rows` are those over which the skew of a clique's pods is counted.
+
+def is_spread(search: Search, unit: parts.Unit, rows: Ints) -> bool:
+    """Return whether a unit all of whose pods are chosen keeps the required rules for its spread.
+
+    It is among its siblings already. `rows` are those of the domains that bind what it is part of.
     """
-    if unit.pods_spread:
-        open_ = rows[np.isin(rows, _allowed(search, unit))]
-        if not spreading.is_even(search.snapshot, unit.pods_spread, there, open_):
+    new = search.rows_chosen(part.position for part in unit.leaves())
+    before = search.rows_of(unit)
+    for part in unit.parts if unit.pods_spread else ():
+        mine = search.rows_chosen([part.position])
+        if not spreading.is_even(
+            search.snapshot, unit.pods_spread, new + before, mine, counted(search, unit, part, rows)
+        ):
             return False
-    if not unit.spread or search.rows_of(unit):
+    if not unit.spread or not new:
         return True
+    if before:
+        return all(_beside(search, rule, before, np.array(new)).all() for rule in unit.spread)
     siblings = [*search.siblings.get(unit.family, ())]
-    if there in siblings:
-        siblings.remove(there)
+    if new in siblings:
+        siblings.remove(new)
     peers = _elsewhere(search, unit) + siblings
-    return spreading.may_be(search.snapshot, unit.spread, peers, there, _allowed(search, unit))
+    return spreading.may_be(search.snapshot, unit.spread, peers, new, _eligible(search, unit, rows))
+
+
+def counted(search: Search, unit: parts.Unit, part: parts.Part, rows: Ints) -> Ints:
+    """Return the rows over whose domains the skew of a clique's pods is counted: those that may take them at all,
+    within the domains that bind the clique. `rows` is some rows there.
+    """
+    inside = _bound(search, (*unit.within, *unit.binding()), rows)
+    return inside[part.eligible[inside]]
+
+
+def _eligible(search: Search, unit: parts.Unit, rows: Ints) -> list[Ints]:
+    """Return for each part of a unit the rows over whose domains the skew of its siblings is counted.
+
+    Pods above the minimum have no say, but where there are no others.
+    """
+    inside = _bound(search, unit.within, rows)
+    leaves = list(unit.leaves())
+    return [inside[part.eligible[inside]] for part in [each for each in leaves if each.need] or leaves]
+
+
+def _bound(search: Search, keys: Sequence[str], rows: Ints) -> Ints:
+    """Return all rows that are in the same domains of these levels as the rows given."""
+    found = search.snapshot.rows()
+    for key in keys:
+        ids = search.snapshot.domains(key)[0]
+        found = found[pack.among(ids[found], ids[rows])]
+    return found
 
 
 def _elsewhere(search: Search, unit: parts.Unit) -> list[list[int]]:
     """Return the rows of each sibling that is no part of this gang."""
     return [[row for name in peer if (row := search.snapshot.row_of(name)) is not None] for peer in unit.peers]
-
-
-def _allowed(search: Search, unit: parts.Unit) -> Ints:
-    """Return the rows that may take the pods of a unit at all."""
-    mask: Mask = np.ones(len(search.free), dtype=np.bool_)
-    for part in unit.leaves():
-        mask &= part.allowed
-    return np.flatnonzero(mask)

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from grovekeeper.placement import candidates, parts, request
+from grovekeeper.placement import affinity, candidates, parts, request
 from grovekeeper.placement import shape as shapes
-from grovekeeper.placement.nodes import Ints
+from grovekeeper.placement.nodes import Ints, Mask
 from grovekeeper.placement.search import Search
 from grovekeeper.placement.snapshot import Snapshot
 
@@ -38,15 +38,15 @@ def everybody(gang: request.GangAsk, root: parts.Unit, search: Search) -> dict[s
     nodes = {name: node for name, node in wishes.items() if node is not None}
     if not nodes or len(nodes) < len(wishes):
         return None
-    before = search.free.copy()
+    before, saved = search.free.copy(), search.saved()
     staying = all(pod.held for group in gang.groups for pod in group.pods)
     if all(_settled(search, part) for part in root.leaves()):
         for unit in root.everyone():
-            if unit.family:
-                search.siblings.setdefault(unit.family, []).append(_rows(search, unit))
-        if _keeps(search, root, search.among, staying=staying):
+            search.join(unit)
+        if _keeps(search, root, staying=staying):
             return nodes
-    search.free, search.chosen, search.siblings = before, {}, {}
+    search.restore(saved)
+    search.free = before
     return None
 
 
@@ -63,26 +63,21 @@ def _settled(search: Search, part: parts.Part) -> bool:
     return True
 
 
-def _keeps(search: Search, unit: parts.Unit, rows: Ints, *, staying: bool) -> bool:
+def _keeps(search: Search, unit: parts.Unit, *, staying: bool) -> bool:
     """Return whether a unit that is chosen is in one domain of its required level, and (but for what is `staying`)
-    spread as it has to be. `rows` are those of the domains that bind what it is part of: the skew is counted there.
+    spread as it has to be.
     """
-    there = _rows(search, unit)
-    if not there:
+    there = np.array([*search.rows_chosen(part.position for part in unit.leaves()), *search.rows_of(unit)])
+    if not len(there):
         return True
     key = unit.constraint.required
     if key is not None:
         ids, _names = search.snapshot.domains(key)
         if ids[there[0]] < 0 or (ids[there] != ids[there[0]]).any():
             return False
-        rows = rows[ids[rows] == ids[there[0]]]
-    if not staying and not candidates.is_spread(search, unit, there, rows):
+    if not staying and not candidates.is_spread(search, unit, there):
         return False
-    return all(_keeps(search, each, rows, staying=staying) for each in unit.units)
-
-
-def _rows(search: Search, unit: parts.Unit) -> list[int]:
-    return [*search.rows_chosen(part.position for part in unit.leaves()), *search.rows_of(unit)]
+    return all(_keeps(search, each, staying=staying) for each in unit.units)
 
 
 def parting(gang: request.GangAsk, snapshot: Snapshot) -> Parting | None:
@@ -92,6 +87,8 @@ def parting(gang: request.GangAsk, snapshot: Snapshot) -> Parting | None:
     """
     if not any(pod.held for group in gang.groups for pod in group.pods):
         return None
+    vectors = {pod.name: _vector(pod, snapshot) for group in gang.groups for pod in group.pods if pod.held}
+    repelled = _Repelled(gang, snapshot)
     free = snapshot.free()
     taken = np.zeros_like(free)
     home: dict[str, str] = {}
@@ -102,17 +99,40 @@ def parting(gang: request.GangAsk, snapshot: Snapshot) -> Parting | None:
         for pod in group.pods:
             if _looks_at_others(pod.spec):
                 return None
-            row, vector = _spot(pod, snapshot)
-            if row is None or vector is None or (free[row] - taken[row] < vector)[vector > 0].any():
+            row, vector = _home(pod, snapshot), vectors.get(pod.name)
+            if row is None or vector is None or repelled.on(row, pod):
                 left.append(pod)
                 continue
-            taken[row] += vector
+            # A host port that only a later pod asks for is a column that the vectors before it lack.
+            asked = np.flatnonzero(vector)
+            if (free[row, asked] - taken[row, asked] < vector[asked]).any():
+                left.append(pod)
+                continue
+            taken[row, asked] += vector[asked]
             home[pod.name] = str(pod.nominated)
             fixed[pod.name] = (group.name, str(pod.nominated))
         groups.append(replace(group, pods=tuple(left)))
     if not home or not any(group.pods for group in groups) or _torn(replace(gang, fixed=fixed), snapshot):
         return None
     return Parting(home, replace(gang, groups=tuple(groups), fixed=fixed), taken)
+
+
+class _Repelled:
+    """Whom pods of others that are on nodes by now keep away from where."""
+
+    def __init__(self, gang: request.GangAsk, snapshot: Snapshot) -> None:
+        self._gang, self._snapshot = gang, snapshot
+        self._views = affinity.views(snapshot, gang.namespace, ())
+        self._masks: dict[tuple[bool, ...], Mask | None] = {}
+
+    def on(self, row: int, pod: request.PodAsk) -> bool:
+        """Return whether some pod on a node keeps this one away from a row. O(pods that repel) for each kind of pod."""
+        kind = self._views.of(pod.labels)
+        if kind not in self._masks:
+            me = affinity.Peer(self._gang.namespace, pod.labels)
+            self._masks[kind] = affinity.allowed(self._snapshot, pod.spec, me, self._gang.priority)
+        mask = self._masks[kind]
+        return mask is not None and not mask[row]
 
 
 def _torn(gang: request.GangAsk, snapshot: Snapshot) -> bool:
@@ -130,16 +150,18 @@ def _torn(gang: request.GangAsk, snapshot: Snapshot) -> bool:
     return False
 
 
-def _spot(pod: request.PodAsk, snapshot: Snapshot) -> tuple[int | None, Ints | None]:
+def _home(pod: request.PodAsk, snapshot: Snapshot) -> int | None:
     row = snapshot.row_of(pod.nominated) if pod.held and pod.nominated is not None else None
-    if row is None or not snapshot.eligible(pod.spec)[row]:
-        return None, None
+    return row if row is not None and snapshot.eligible(pod.spec)[row] else None
+
+
+def _vector(pod: request.PodAsk, snapshot: Snapshot) -> Ints | None:
     try:
-        return row, snapshot.vector(shapes.requests(pod.spec))
+        return snapshot.vector(shapes.requests(pod.spec))
     except ValueError:
-        return None, None
+        return None
 
 
 def _looks_at_others(spec: Mapping[str, object]) -> bool:
-    affinity = spec.get("affinity") or {}
-    return isinstance(affinity, Mapping) and bool(affinity.get("podAffinity") or affinity.get("podAntiAffinity"))
+    terms = spec.get("affinity") or {}
+    return isinstance(terms, Mapping) and bool(terms.get("podAffinity") or terms.get("podAntiAffinity"))

@@ -58,6 +58,8 @@ def improved(search: searching.Search, unit: parts.Unit, rows: Ints, others: Ite
 
     `others` are further sets of rows that could hold the unit.
     """
+    if not any(part.need for part in unit.leaves()):
+        return  # nothing has been placed: what is above the minimum takes what is left
     if any(each.spread or each.pods_spread for each in unit.everyone()):
         return  # the most even answer is the one that was asked for, not the cheapest
     best = Answer(cost(search, unit), search.chosen, _around(search, unit, rows))
@@ -85,7 +87,7 @@ def improved(search: searching.Search, unit: parts.Unit, rows: Ints, others: Ite
 
 def _tried(search: searching.Search, unit: parts.Unit, rows: Ints) -> Answer | None:
     """Return the answer among these rows, or None; nothing stays chosen or charged."""
-    search.chosen, search.siblings, search.united = {}, {}, {}
+    search.chosen, search.united = {}, {}
     fits = search.tries > 0 and settling.settle(search, unit, rows)
     found = Answer(cost(search, unit), search.chosen, _around(search, unit, rows)) if fits else None
     search.undo(0)

@@ -61,6 +61,8 @@ class Unit:
     peers: tuple[tuple[str, ...], ...] = ()
     pods_spread: tuple[request.Spread, ...] = ()
     """Of the pods of a clique among themselves."""
+    within: tuple[str, ...] = ()
+    """Label keys of the levels of which all that it is part of shares a domain."""
     united: list[bonding.United] = field(default_factory=list)
     """Sets of parts that share a domain, of which this is the smallest unit that contains them."""
 
@@ -69,6 +71,11 @@ class Unit:
         yield from self.parts
         for unit in self.units:
             yield from unit.leaves()
+
+    def binding(self) -> tuple[str, ...]:
+        """Return the label keys of the levels of which everything inside has to share a domain."""
+        keys = (self.constraint.required, *(rule.level for rule in self.spread if rule.required))
+        return tuple(key for key in keys if key is not None)
 
     def everyone(self) -> Iterator["Unit"]:
         """Yield this unit and all inside it."""
@@ -95,7 +102,7 @@ def tree(gang: request.GangAsk, snapshot: Snapshot) -> Unit | request.Reasons:
             itself = frozenset({group.name})
             groups[group.name] = Unit(group.constraint, found, groups=itself, pods_spread=group.spread)
     if not gang.groups or not parts:
-        return Unit(gang.constraint, spread=gang.spread, peers=gang.spread_peers)
+        return Unit(gang.constraint)
     _bind(parts, gang, snapshot)
     units = []
     taken: set[str] = set()
@@ -111,7 +118,15 @@ def tree(gang: request.GangAsk, snapshot: Snapshot) -> Unit | request.Reasons:
     for each in dict.fromkeys(each for part in parts for each in part.bonds.united):
         _smallest(root, each.members).united.append(each)
     _sort(root, set())
+    _confine(root)
     return root
+
+
+def _confine(unit: Unit) -> None:
+    """Tell each unit inside what binds all that it is part of."""
+    for each in unit.units:
+        each.within = (*unit.within, *unit.binding())
+        _confine(each)
 
 
 def _smallest(unit: Unit, members: frozenset[int]) -> Unit:
@@ -221,7 +236,7 @@ def _bind(parts: list[Part], gang: request.GangAsk, snapshot: Snapshot) -> None:
         part.position = position
         part.vector = _widened(part.vector, width)
         part.bonds = mine
-        open_ = affinity.allowed(snapshot, *asks[position])
+        open_ = affinity.allowed(snapshot, *asks[position], gang.priority)
         if open_ is not None:
             part.allowed &= open_
         for term in affinity.terms(part.shape.spec, "podAffinity"):

@@ -6,7 +6,6 @@ answer is made cheaper (`improve`); then pods above the minimum get what is left
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -27,14 +26,16 @@ def place(
     some = homes.parting(gang, snapshot)
     if some is not None:
         answer = _place(some.rest, snapshot, among, some.taken)
-        if isinstance(answer, request.Placement):
-            return replace(answer, nodes={**some.home, **answer.nodes})
-    return _place(gang, snapshot, among, None)
+        if not isinstance(answer, request.Reasons):
+            return _told(gang, snapshot, {**some.home, **answer})
+    answer = _place(gang, snapshot, among, None)
+    return answer if isinstance(answer, request.Reasons) else _told(gang, snapshot, answer)
 
 
 def _place(
     gang: request.GangAsk, snapshot: Snapshot, among: Ints | None, taken: Ints | None
-) -> request.Placement | request.Reasons:
+) -> Mapping[str, str] | request.Reasons:
+    """Return pod name to node name, or why not. `taken` is what pods of the gang take that go home."""
     root = parts.tree(gang, snapshot)
     if isinstance(root, request.Reasons):
         return root
@@ -53,15 +54,15 @@ def _place(
         search.free[:, : taken.shape[1]] -= taken
     again = homes.everybody(gang, root, search)
     if again is not None:
-        return request.Placement(again, (), {}, 1.0)
+        return again
     options = _options(search, root)
     for rows in options:
         if settling.settle(search, root, rows):
             # Only what needs no wider level than this answer can be better.
             improve.improved(search, root, rows, options)
-            return _finished(gang, root, search)
+            return _finished(root, search)
     if settling.thorough(search, root, _options(search, root)):
-        return _finished(gang, root, search)
+        return _finished(root, search)
     return explain.reasons(gang, root, search)
 
 
@@ -77,20 +78,28 @@ def _labels(unit: parts.Unit) -> Iterator[str]:
     yield from (united.key for united in unit.united)
 
 
-def _finished(gang: request.GangAsk, root: parts.Unit, search: searching.Search) -> request.Placement:
+def _finished(root: parts.Unit, search: searching.Search) -> Mapping[str, str]:
     nodes: dict[str, str] = {}
     _assign(search, root, search.among, nodes)
+    return nodes
+
+
+def _told(gang: request.GangAsk, snapshot: Snapshot, nodes: Mapping[str, str]) -> request.Placement:
+    """Return the answer with who is left out, and the domains that the gang uses then."""
     left_out = tuple(pod.name for group in gang.groups for pod in group.pods if pod.name not in nodes)
-    used = [row for spots in search.chosen.values() for row, _pods in spots]
+    kept = (node for _group, node in gang.fixed.values())
+    used = [row for node in {*nodes.values(), *kept} if (row := snapshot.row_of(node)) is not None]
     domains = {}
-    for key, ids in zip(search.levels, search.ids, strict=True):
-        names = search.snapshot.domains(key)[1]
-        domains[key] = tuple(names[number] for number in np.unique(ids[used]) if number >= 0)
+    for key in gang.levels:
+        ids, names = snapshot.domains(key)
+        if names:
+            domains[key] = tuple(names[number] for number in np.unique(ids[used]) if number >= 0)
     return request.Placement(nodes, left_out, domains, _score(gang, domains))
 
 
 def _assign(search: searching.Search, unit: parts.Unit, rows: Ints, nodes: dict[str, str]) -> None:
     """Give every pod of a unit its node: those of the minimum first, then what fits of the others."""
+    late = not search.rows_chosen(part.position for part in unit.leaves())
     rows = _confined(search, unit, rows)
     for united in unit.united:
         members = [part for part in unit.leaves() if part.position in united.members]
@@ -106,6 +115,8 @@ def _assign(search: searching.Search, unit: parts.Unit, rows: Ints, nodes: dict[
         nodes.update(_assigned(part.pods, spots))
     for each in unit.units:
         _assign(search, each, rows, nodes)
+    if late:
+        search.join(unit)
 
 
 def _confined(search: searching.Search, unit: parts.Unit, rows: Ints) -> Ints:
@@ -115,10 +126,12 @@ def _confined(search: searching.Search, unit: parts.Unit, rows: Ints) -> Ints:
     """
     chosen = [row for part in unit.leaves() for row, _pods in search.chosen.get(part.position, ())]
     chosen += search.rows_of(unit)
-    keys = [unit.constraint.required, *(rule.level for rule in unit.spread if rule.required)]
-    for key in filter(None, keys):
+    if not chosen:
+        rows = next(candidates.spread(search, unit, rows), rows[:0])
+    for key in unit.binding():
         ids, _names = search.snapshot.domains(key)
-        rows = rows[np.isin(ids[rows], ids[chosen] if chosen else _roomiest(search, [*unit.leaves()], rows, ids))]
+        there = [number for number in ids[chosen] if number >= 0]
+        rows = rows[np.isin(ids[rows], there if chosen else _roomiest(search, [*unit.leaves()], rows, ids))]
     return rows
 
 

@@ -60,8 +60,6 @@ class Search:
         """Label keys under which pods of the gang look at each other."""
         self.united: dict[bonds.United, int] = {}
         """The domain for pods that have to share one."""
-        self.siblings: dict[str, list[list[int]]] = {}
-        """Rows of the units that this search has placed, by family."""
         self.near = [row for name in gang.near if (row := snapshot.row_of(name)) is not None]
         self.fixed: dict[str, list[int]] = {}
         """Rows of pods that have a node, by clique."""
@@ -69,6 +67,18 @@ class Search:
             row = snapshot.row_of(name)
             if row is not None:
                 self.fixed.setdefault(group, []).append(row)
+        self.siblings: dict[str, list[list[int]]] = {}
+        """Rows of units that have a place, by family: of those with pods on nodes, and those that it has placed."""
+        for sub in gang.subgangs:
+            there = [row for group in sub.groups for row in self.fixed.get(group, ())]
+            if sub.family and there:
+                self.siblings.setdefault(sub.family, []).append(there)
+
+    def join(self, unit: parts.Unit) -> None:
+        """Count a unit of a family that has been placed among its siblings; one that has pods on nodes is there."""
+        there = self.rows_chosen(part.position for part in unit.leaves())
+        if unit.family and there and not self.rows_of(unit):
+            self.siblings.setdefault(unit.family, []).append(there)
 
     def rows_of(self, unit: parts.Unit) -> list[int]:
         """Return the rows of a unit's pods that have a node already."""

@@ -17,6 +17,7 @@ _SHARE = 4
 _WORK = 400_000
 """Nodes times parts times tries of a thorough search: what does not fit is to cost no more in a large cluster."""
 _END = object()
+Item = parts.Part | parts.Unit
 
 
 def settle(search: Search, unit: parts.Unit, rows: Ints) -> bool:
@@ -49,13 +50,13 @@ def thorough(search: Search, unit: parts.Unit, options: Iterable[Ints]) -> bool:
 def _ways(search: Search, unit: parts.Unit, rows: Ints) -> Iterator[None]:
     """Yield with everything inside the unit placed, each time in another way; the last one is not taken back."""
     for _ in candidates.unions(search, unit, rows):
-        for order in _orders(unit.units):
-            yield from _sequence(search, unit, [*unit.parts, *order], rows)
+        for order in _orders([*unit.parts, *unit.units]):
+            yield from _sequence(search, unit, order, rows)
             if search.tries <= 0:
                 return
 
 
-def _sequence(search: Search, unit: parts.Unit, items: Sequence[parts.Part | parts.Unit], rows: Ints) -> Iterator[None]:
+def _sequence(search: Search, unit: parts.Unit, items: Sequence[Item], rows: Ints) -> Iterator[None]:
     """Yield with all items placed, one after the other. Without recursion: a gang may have hundreds of units."""
     if not items:
         yield
@@ -72,27 +73,34 @@ def _sequence(search: Search, unit: parts.Unit, items: Sequence[parts.Part | par
             stack.append(_attempts(search, unit, items[len(stack)], rows))
 
 
-def _attempts(search: Search, unit: parts.Unit, item: parts.Part | parts.Unit, rows: Ints) -> Iterator[None]:
+def _attempts(search: Search, unit: parts.Unit, item: Item, rows: Ints) -> Iterator[None]:
     """Yield with a part or a unit placed; a greedy search does so once. Everything is taken back in the end."""
-    saved = search.saved()
     if isinstance(item, parts.Part):
-        seen: list[Spots | None] = []
-        for among, most in _fillings(search, item, rows):
-            fits = _place_part(search, unit, item, among, most)
-            if fits and (spots := search.chosen.get(item.position)) not in seen:
-                seen.append(spots)
-                yield
-            search.restore(saved)
-            if search.tries <= 0 or not seen:
-                return  # the other fillings are narrower
-        return
-    for option in _options(search, item, rows):
-        for _ in _ways(search, item, option):
-            if item.family:
-                used = search.rows_chosen(part.position for part in item.leaves())
-                search.siblings.setdefault(item.family, []).append(used + search.rows_of(item))
+        return _filled(search, unit, item, rows)
+    # What is all above the minimum binds nobody: it takes what is left.
+    return _housed(search, item, rows) if any(part.need for part in item.leaves()) else iter((None,))
+
+
+def _filled(search: Search, unit: parts.Unit, part: parts.Part, rows: Ints) -> Iterator[None]:
+    saved = search.saved()
+    seen: list[Spots | None] = []
+    for among, most in _fillings(search, part, rows):
+        fits = _place_part(search, unit, part, among, most)
+        if fits and (spots := search.chosen.get(part.position)) not in seen:
+            seen.append(spots)
             yield
-            if not search.thorough or not any(part.need for part in item.leaves()):
+        search.restore(saved)
+        if search.tries <= 0 or not seen:
+            return  # the other fillings are narrower
+
+
+def _housed(search: Search, unit: parts.Unit, rows: Ints) -> Iterator[None]:
+    saved = search.saved()
+    for option in _options(search, unit, rows):
+        for _ in _ways(search, unit, option):
+            search.join(unit)
+            yield
+            if not search.thorough:
                 search.restore(saved)
                 return
         search.restore(saved)
@@ -151,9 +159,9 @@ def _even(search: Search, unit: parts.Unit, part: parts.Part, rows: Ints, count:
     mine = [each.position for each in unit.parts]
     there = [row for position in mine for row, pods in search.chosen.get(position, ()) for _ in range(pods)]
     capacity = search.capacity(part, rows)
-    open_ = rows[part.allowed[rows]]
     result: Spots = []
-    shares = spreading.shares(search.snapshot, unit.pods_spread, there + search.rows_of(unit), open_, capacity, count)
+    counted = candidates.counted(search, unit, part, rows)
+    shares = spreading.shares(search.snapshot, unit.pods_spread, there + search.rows_of(unit), counted, capacity, count)
     for cell, share in shares:
         found = (
             pack.fill(
@@ -166,8 +174,8 @@ def _even(search: Search, unit: parts.Unit, part: parts.Part, rows: Ints, count:
     return result
 
 
-def _orders(units: Sequence[parts.Unit]) -> Iterator[Sequence[parts.Unit]]:
-    """Yield the units in the usual order, then with each later one first: a cheap answer to a greedy dead end."""
-    yield units
-    for position in range(1, min(len(units), 6)):
-        yield [units[position], *units[:position], *units[position + 1 :]]
+def _orders(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    """Yield what is inside a unit in the usual order, then with each later one first: a cheap way out of dead ends."""
+    yield items
+    for position in range(1, min(len(items), 6)):
+        yield [items[position], *items[:position], *items[position + 1 :]]

@@ -148,10 +148,13 @@ class Snapshot:
             for row, requests in spots:
                 self._room.take(row, requests, 1)
 
-    def charged(self, *, repelling: bool = False, settled: bool = False) -> Iterator[tuple[int, raw.Object]]:
+    def charged(
+        self, *, repelling: bool = False, settled: bool = False, against: int | None = None
+    ) -> Iterator[tuple[int, raw.Object]]:
         """Yield row and pod of all that is charged to a known node. O(pods).
 
         `repelling`: only those with anti-affinity. `settled`: only those that are bound or pinned, not the nominated.
+        `against`: without nominated pods of a lower priority than this: they do not hold against the asker.
 
         A pod that is charged without having been seen (an assumption of a pod that no informer has brought yet) is
         not among them.
@@ -159,6 +162,8 @@ class Snapshot:
         for uid, pod in (self._repelling if repelling else self._pods).items():
             charge = self._charges.get(uid) if uid not in self._lent else None
             if charge is None or (settled and not charge.assumed and not pod["spec"].get("nodeName")):
+                continue
+            if against is not None and charge.nominated_priority is not None and charge.nominated_priority < against:
                 continue
             row = self._nodes.numbers.get(charge.node)
             if row is not None:

@@ -22,37 +22,42 @@ def options(
     rules: Sequence[request.Spread],
     peers: Sequence[Sequence[int]],
     rows: Ints,
-    allowed: Ints,
+    eligible: Sequence[Ints],
     ranked: Ranked,
 ) -> Iterator[Ints]:
     """Yield sets of rows for the next sibling, best first; `rows` itself last where every rule is a preference.
 
-    `peers` is the rows that each sibling uses, `allowed` the rows that may take its pods at all. O(domains log domains
-    + rows) a rule.
+    `peers` is the rows that each sibling uses, `eligible` for each of its parts the rows that may take its pods at
+    all. O(domains log domains + rows x parts) a rule.
     """
     if not rules:
         yield rows
         return
     rule, *rest = rules
     ids, names = snapshot.domains(rule.level)
-    for domain in _open_domains(rule, ids, len(names), peers, allowed, ranked(ids, rows)):
-        yield from options(snapshot, rest, peers, rows[ids[rows] == domain], allowed, ranked)
+    for domain in _open_domains(rule, ids, len(names), peers, eligible, ranked(ids, rows)):
+        yield from options(snapshot, rest, peers, rows[ids[rows] == domain], eligible, ranked)
     if not rule.required:
-        yield from options(snapshot, rest, peers, rows, allowed, ranked)
+        yield from options(snapshot, rest, peers, rows, eligible, ranked)
 
 
 def _open_domains(
-    rule: request.Spread, ids: Ints, count: int, peers: Sequence[Sequence[int]], allowed: Ints, ranked: Sequence[int]
+    rule: request.Spread,
+    ids: Ints,
+    count: int,
+    peers: Sequence[Sequence[int]],
+    eligible: Sequence[Ints],
+    ranked: Sequence[int],
 ) -> list[int]:
-    eligible = {int(number) for number in np.unique(ids[allowed]) if number >= 0}
-    if not eligible:
+    counted = set.intersection(*({*np.unique(ids[rows]).tolist()} for rows in eligible)) - {-1}
+    if not counted:
         return []
     used = np.zeros(count, dtype=np.int64)
     for rows in peers:
         for number in {int(ids[row]) for row in rows if ids[row] >= 0}:
             used[number] += 1
-    lowest = min(int(used[number]) for number in eligible)
-    found = [n for n in ranked if n in eligible and int(used[n]) + 1 - lowest <= rule.max_skew]
+    lowest = min(int(used[number]) for number in counted)
+    found = [n for n in ranked if n in counted and int(used[n]) + 1 - lowest <= rule.max_skew]
     return sorted(found, key=lambda number: int(used[number]))
 
 
@@ -61,26 +66,34 @@ def may_be(
     rules: Sequence[request.Spread],
     peers: Sequence[Sequence[int]],
     there: Sequence[int],
-    allowed: Ints,
+    eligible: Sequence[Ints],
 ) -> bool:
-    """Return whether a sibling on these rows keeps every required rule. O(rows) a rule."""
+    """Return whether a sibling on these rows keeps every required rule. O(rows x parts) a rule."""
     for rule in rules:
         ids, names = snapshot.domains(rule.level)
         domains = {int(ids[row]) for row in there}
-        if rule.required and (len(domains) > 1 or not _open_domains(rule, ids, len(names), peers, allowed, [*domains])):
+        if rule.required and (
+            len(domains) > 1 or not _open_domains(rule, ids, len(names), peers, eligible, [*domains])
+        ):
             return False
     return True
 
 
-def is_even(snapshot: Snapshot, rules: Sequence[request.Spread], there: Sequence[int], rows: Ints) -> bool:
-    """Return whether the pods of a clique on the rows `there` keep every required rule over the domains of `rows`."""
+def is_even(
+    snapshot: Snapshot, rules: Sequence[request.Spread], there: Sequence[int], new: Sequence[int], counted: Ints
+) -> bool:
+    """Return whether pods of a clique on the rows `new` keep every required rule over the domains of `counted`.
+
+    `there` is the row of each pod of the clique, the new ones among them.
+    """
     for rule in rules:
         ids = snapshot.domains(rule.level)[0]
         if not rule.required:
             continue
-        counts = Counter({int(number): 0 for number in ids[rows] if number >= 0})
-        counts.update(int(ids[row]) for row in there)
-        if -1 in counts or max(counts.values()) - min(counts.values()) > rule.max_skew:
+        counts = Counter(int(ids[row]) for row in there)
+        mine = {int(ids[row]) for row in new}
+        lowest = min((counts[number] for number in {*ids[counted].tolist()} if number >= 0), default=0)
+        if -1 in mine or any(counts[number] - lowest > rule.max_skew for number in mine):
             return False
     return True
 
@@ -89,30 +102,35 @@ def shares(
     snapshot: Snapshot,
     rules: Sequence[request.Spread],
     there: Sequence[int],
-    rows: Ints,
+    counted: Ints,
     capacity: Ints,
     count: int,
 ) -> list[tuple[Ints, int]]:
     """Return rows and pods for up to `count` pods of a clique, one after the other to the emptiest domain with room.
 
-    `there` is the row of each pod that has a node, `rows` those that may take pods: their domains are those over which
-    the skew is counted. Filling the emptiest first is the most even there is: where it breaks a required rule, every
-    other way does. O(pods x cells), a cell being the nodes that are in the same domain by every rule.
+    `there` is the row of each pod that has a node, `counted` those over whose domains the skew is counted. Filling the
+    emptiest first is the most even there is: where it breaks a required rule, every other way does. O(pods x cells), a
+    cell being the nodes that are in the same domain by every rule.
     """
-    keys = [snapshot.domains(rule.level)[0] for rule in rules]
-    rows = rows[np.all([ids[rows] >= 0 for ids in keys], axis=0)]
+    # Domain 0 is that of the nodes in none: no place for a required rule, and the last one for a preference.
+    keys = [snapshot.domains(rule.level)[0] + 1 for rule in rules]
+    demanded = [ids > 0 for rule, ids in zip(rules, keys, strict=True) if rule.required]
+    rows = counted[np.all([mask[counted] for mask in demanded], axis=0)] if demanded else counted
     if not len(rows):
         return []
     cells, inverse = np.unique(np.stack([ids[rows] for ids in keys]), axis=1, return_inverse=True)
     inverse = inverse.reshape(-1)
     room = np.bincount(inverse, weights=capacity[rows], minlength=cells.shape[1]).astype(np.int64)
-    counts = [np.bincount([ids[row] for row in there if ids[row] >= 0], minlength=int(ids.max()) + 1) for ids in keys]
+    counts = [np.bincount(ids[list(there)], minlength=int(ids.max()) + 1) for ids in keys]
+    for used in counts:
+        used[0] += int(used.sum()) + count
+    least = [np.unique(ids[counted[ids[counted] > 0]]) for ids in keys]
     found = np.zeros(len(room), dtype=np.int64)
     for _ in range(count):
         open_ = found < room
-        for rule, used, cell in zip(rules, counts, cells, strict=True):
+        for rule, used, cell, known in zip(rules, counts, cells, least, strict=True):
             if rule.required:
-                open_ &= used[cell] + 1 - int(used[cell].min()) <= rule.max_skew
+                open_ &= used[cell] + 1 - int(used[known].min()) <= rule.max_skew
         if not open_.any():
             break
         fullness = np.array([used[cell] for used, cell in zip(counts, cells, strict=True)])
