@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from grovekeeper.embedded.administrator import RefusedError
+from tests import patience
 
 FOLDER = Path(__file__).parents[1] / "charts" / "grovekeeper" / "crds"
 SCHEDULERS = Path(__file__).parent / "schedulers"
@@ -27,7 +28,7 @@ def install_scheduler(cluster: Any, name: str) -> None:
         path = f"/apis/{spec['group']}/{spec['versions'][0]['name']}/{spec['names']['plural']}"
         if not _is_served(cluster, path):
             cluster.request("POST", _DEFINITIONS, definition)
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 20 * patience.factor()
             while not _is_served(cluster, path):
                 assert time.monotonic() < deadline, f"{path} is not served"
                 time.sleep(0.1)

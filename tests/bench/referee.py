@@ -57,6 +57,7 @@ class Seen:
     asks: int = 0
     """How much it asks for of the scarce resource."""
     node: str | None = None
+    bound_at: float = 0.0
     pin: str | None = None
     pinned_at: float = 0.0
     refusal: str = ""
@@ -65,11 +66,20 @@ class Seen:
     ready: bool = False
     going: bool = False
     gone: bool = False
+    gone_at: float = 0.0
 
     @property
     def lives(self) -> bool:
         """Return whether it is neither gone nor on its way."""
         return not self.gone and not self.going
+
+    def describe(self, domain: str | None, now: float) -> str:
+        """Return a line about the pod, whose node is in this domain."""
+        pin = f"pinned to {self.pin} {now - self.pinned_at:.1f} s ago" if self.pin else "not pinned"
+        words = {"ready": self.ready, "being deleted": self.going, "evicted": self.disrupted}
+        said = [pin, *(word for word, holds in words.items() if holds), *filter(None, [self.refusal])]
+        place = f"on {self.node} in {domain}" if self.node else "without a node"
+        return f"{self.name} {place}: {', '.join(said)}"
 
 
 @dataclass(slots=True)
@@ -180,7 +190,9 @@ class Referee:
 
     def _update(self, seen: Seen, kind: str, pod: Object, now: float) -> None:
         conditions = {c["type"]: c for c in (pod.get("status") or {}).get("conditions") or ()}
-        seen.gone = kind == "DELETED" or (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded")
+        gone = kind == "DELETED" or (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded")
+        if gone and not seen.gone:
+            seen.gone, seen.gone_at = True, now
         seen.going = bool(pod["metadata"].get("deletionTimestamp"))
         seen.disrupted |= "DisruptionTarget" in conditions
         seen.ready = (conditions.get("Ready") or {}).get("status") == "True"
@@ -192,7 +204,7 @@ class Referee:
             seen.refusal = str(verdict.get("message", "")).partition(". ")[0] or "no word"
         node = pod["spec"].get("nodeName")
         if node and not seen.node:
-            seen.node = node
+            seen.node, seen.bound_at = node, now
             if seen.clique is None:
                 self._foreign.setdefault(node, []).append((now, seen.name))
 
@@ -216,8 +228,14 @@ class Referee:
             self._end_partial(name, now)
         for scope in gang.scopes:
             domains = {self._domain(scope.label, node) for clique in scope.cliques for node in placed.get(clique, ())}
-            if len(domains) > 1 or None in domains:
-                self._wrong.setdefault(name, f"{name}: {scope.label} of its pods is {sorted(map(str, domains))}")
+            if name not in self._wrong and (len(domains) > 1 or None in domains):
+                text = f"{name}: {scope.label} of its pods is {sorted(map(str, domains))}"
+                self._wrong[name] = "\n  ".join([text, *self._described(name, scope, now)])
+
+    def _described(self, name: str, scope: Scope, now: float) -> list[str]:
+        """Return a line for each pod of the scope that is not gone: where it is, and what is known of it."""
+        mine = [seen for seen in self._members[name].values() if seen.clique in scope.cliques and not seen.gone]
+        return [seen.describe(self._domain(scope.label, seen.node or ""), now) for seen in sorted(mine, key=_named)]
 
     def _end_partial(self, name: str, now: float) -> None:
         since = self._partial_since.pop(name, None)
@@ -323,13 +341,27 @@ class Referee:
         siblings = [other for other in self._members.get(gang, {}).values() if other is not seen and not other.node]
         if any(self._rivals(other) for other in siblings):
             return "its gang was taken back whole, since another member lost its room to a pod of others", True
-        return f"nothing that was seen explains it ({seen.refusal or 'never refused'})", False
+        said = [f"nothing that was seen explains it ({seen.refusal or 'never refused'})"]
+        return "\n  ".join([*said, *self._company(seen)]), False
+
+    def _company(self, seen: Seen) -> list[str]:
+        """Return a line for each pod on the pin's node from a minute before the pin, with its times counted from it."""
+        lines = []
+        for other in self.pods.values():
+            if other.node == seen.pin and not (other.gone and other.gone_at < seen.pinned_at - 60.0):
+                end = f"{other.gone_at - seen.pinned_at:+.1f} s" if other.gone else "the end"
+                lines.append(f"{other.name} asks for {other.asks}: {other.bound_at - seen.pinned_at:+.1f} s to {end}")
+        return lines
 
     def _rivals(self, seen: Seen) -> str:
         """Return the pods of others that came to its node from just before it was pinned, if it was refused there."""
         if not seen.refusal or not seen.pin:
             return ""
         return ", ".join(name for at, name in self._foreign.get(seen.pin, ()) if at >= seen.pinned_at - 5.0)
+
+
+def _named(seen: Seen) -> str:
+    return seen.name
 
 
 def _whole(gang: Gang, placed: Mapping[str, list[str]]) -> bool:

@@ -76,8 +76,28 @@ def test_pods_in_two_racks_are_in_the_wrong_domain_even_if_one_goes_later() -> N
     found = judged(
         (1.0, "ADDED", pod("p0", SAME_RACK[0], SAME_RACK[0])), (2.0, "ADDED", stray), (3.0, "DELETED", stray)
     )
-    assert len(found.wrong) == 1
-    assert RACK in found.wrong[0]
+    (said,) = found.wrong
+    assert said.splitlines() == [
+        f"s-0: {RACK} of its pods is ['pool-r000', 'pool-r001']",
+        f"  p0 on {SAME_RACK[0]} in pool-r000: pinned to {SAME_RACK[0]} 1.0 s ago, ready",
+        f"  p1 on {OTHER_RACK} in pool-r001: pinned to {OTHER_RACK} 0.0 s ago, ready",
+    ]
+
+
+def test_what_is_said_of_a_wrong_domain_tells_the_state_of_every_pod_of_the_gang() -> None:
+    first = pod("p0", SAME_RACK[0], SAME_RACK[0])
+    evicted = pod("p2", SAME_RACK[0], SAME_RACK[0], conditions=[{"type": "DisruptionTarget", "status": "True"}])
+    evicted["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    events = [(1.0, "ADDED", first), (2.0, "MODIFIED", evicted), (3.0, "ADDED", refused("p3", SAME_RACK[1]))]
+    found = judged(*events, (4.0, "ADDED", pod("p4")), (5.0, "ADDED", pod("p1", OTHER_RACK)))
+    (said,) = found.wrong
+    assert said.splitlines()[1:] == [
+        f"  p0 on {SAME_RACK[0]} in pool-r000: pinned to {SAME_RACK[0]} 4.0 s ago, ready",
+        f"  p1 on {OTHER_RACK} in pool-r001: not pinned, ready",
+        f"  p2 on {SAME_RACK[0]} in pool-r000: pinned to {SAME_RACK[0]} 3.0 s ago, being deleted, evicted",
+        f"  p3 without a node: pinned to {SAME_RACK[1]} 2.0 s ago, Insufficient gpu",
+        "  p4 without a node: not pinned",
+    ]
 
 
 @pytest.mark.parametrize(("pin", "why"), [(SAME_RACK[0], "bound elsewhere"), ("", "without a pin")])
@@ -98,9 +118,14 @@ def test_a_pod_that_lost_its_room_to_another_is_explained_and_so_is_its_gang() -
 
 
 def test_a_refusal_that_nobody_caused_is_not_explained() -> None:
-    events = [(1.0, "ADDED", pod("p0", "", SAME_RACK[0])), (3.0, "MODIFIED", refused("p0", SAME_RACK[0]))]
+    long_there = pod("long there", SAME_RACK[0], foreign=True)
+    events = [(1.0, "ADDED", long_there), (2.0, "ADDED", pod("elsewhere", SAME_RACK[1], foreign=True))]
+    events += [(20.0, "ADDED", pod("p0", "", SAME_RACK[0])), (23.0, "MODIFIED", refused("p0", SAME_RACK[0]))]
+    events += [(24.0, "DELETED", long_there)]
     found = judged(*events, wanted=0)
-    assert "Insufficient gpu" in found.unexplained[0].reason
+    first, *company = found.unexplained[0].reason.splitlines()
+    assert first == "nothing that was seen explains it (Insufficient gpu)"
+    assert company == ["  long there asks for 0: -19.0 s to +4.0 s"]
 
 
 def test_a_pod_that_is_taken_away_by_the_load_explains_itself() -> None:

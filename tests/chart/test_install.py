@@ -11,6 +11,7 @@ import yaml
 
 from grovekeeper.embedded.administrator import RefusedError
 from grovekeeper.embedded.installation import wait_for
+from tests import patience
 from tests.chart import helm as chart
 from tests.chart import matrix
 from tests.controlplane import binaries
@@ -22,7 +23,7 @@ DEPLOYMENTS = f"/apis/apps/v1/namespaces/{SPACE}/deployments"
 BUDGETS = f"/apis/policy/v1/namespaces/{SPACE}/poddisruptionbudgets"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(180 * patience.factor())]
 
 
 @pytest.fixture(scope="module")

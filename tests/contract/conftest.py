@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,17 @@ from grovekeeper.embedded.cluster import EmbeddedCluster
 from grovekeeper.embedded.installation import wait_for
 from grovekeeper.kube import credentials
 from grovekeeper.kube.http import HttpClient
-from tests import crds
+from tests import crds, patience
+
+PATIENCE = patience.factor()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whoever comes first waits for a control plane."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(60 * PATIENCE))
+
 
 TARGETS = [pytest.param("embedded", marks=pytest.mark.embedded), pytest.param("real", marks=pytest.mark.real)]
 

@@ -14,6 +14,7 @@ import pytest
 from grovekeeper.api import names, raw
 from grovekeeper.kube import errors, informer, resources, store
 from grovekeeper.kube.http import HttpClient
+from tests.contract.conftest import PATIENCE
 
 CONFIG_MAPS = resources.Resource("", "v1", "configmaps", "ConfigMap")
 
@@ -230,7 +231,7 @@ async def test_a_watch_goes_on_from_a_version_and_selects(client: HttpClient, na
 
 async def _take(watch: AsyncGenerator[Any, None], count: int) -> list[str]:
     found: list[str] = []
-    async with asyncio.timeout(10), contextlib.aclosing(watch) as events:
+    async with asyncio.timeout(10 * PATIENCE), contextlib.aclosing(watch) as events:
         async for event in events:
             if event.type != "BOOKMARK":
                 found.append(event.type)
@@ -249,12 +250,12 @@ async def test_an_informer_follows_and_hears_of_each_change_once(client: HttpCli
     follower = informer.Informer(client, CONFIG_MAPS, labels=f"mine={namespace}", on_event=note)
     task = asyncio.create_task(follower.run())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(10 * PATIENCE):
             await follower.synced.wait()
             made = await client.create(
                 CONFIG_MAPS, config_map(namespace, "late", metadata={"labels": {"mine": namespace}})
             )
-            assert await follower.store.reached(store.version_of(made), 5)
+            assert await follower.store.reached(store.version_of(made), 5 * PATIENCE)
             await client.delete(CONFIG_MAPS, "before", namespace)
             while follower.store.get(namespace, "before") is not None:
                 await asyncio.sleep(0.01)
@@ -313,7 +314,7 @@ async def test_an_eviction_honours_budgets(client: HttpClient, namespace: str) -
         status = {"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}
         await client.patch(resources.PODS, name, namespace, status, type="merge", subresource="status")
     await client.create(budgets, body)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(20 * PATIENCE):
         while True:
             try:
                 await client.evict("p", namespace)
@@ -342,7 +343,7 @@ async def test_children_go_with_their_owner(client: HttpClient, namespace: str) 
     reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": owner["metadata"]["uid"]}
     await client.create(CONFIG_MAPS, config_map(namespace, "child", metadata={"ownerReferences": [reference]}))
     await client.delete(CONFIG_MAPS, "owner", namespace, propagation="Background")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(20 * PATIENCE):
         while True:
             try:
                 await client.get(CONFIG_MAPS, "child", namespace)
@@ -368,7 +369,7 @@ async def test_unknown_fields_are_warned_of_or_refused_as_the_client_asks(
     request.add_header("Content-Type", "application/json")
     context = ssl.create_default_context(cafile=str(server.ca_file))
     try:
-        answer = urllib.request.urlopen(request, timeout=10, context=context)
+        answer = urllib.request.urlopen(request, timeout=10 * PATIENCE, context=context)
     except urllib.error.HTTPError as error:
         answer = error
     with answer:

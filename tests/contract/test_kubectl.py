@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.contract.conftest import PATIENCE
 from tests.controlplane import binaries
 
 pytestmark = pytest.mark.real
@@ -38,7 +39,12 @@ class Kubectl:
 
     def __call__(self, *arguments: str, code: int = 0, text: str | None = None) -> str:
         done = subprocess.run(
-            [*self._command, *arguments], input=text, capture_output=True, text=True, timeout=30, check=False
+            [*self._command, *arguments],
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=30 * PATIENCE,
+            check=False,
         )
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout + done.stderr

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tests.e2e import topology
+from tests.e2e import statuses, topology
 from tests.e2e.world import Object, World, changed, is_ready, is_updated
 
 _SIZE = 7
@@ -84,7 +84,7 @@ def _let_others_wait(world: World) -> str:
         rival["metadata"]["name"] = f"rival{index}"
         world.apply(rival)
     stock = f"{world.namespace}-stock"
-    world.post("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": stock}})
+    world.add_namespace(stock)
     spec = world.clique("x", 1)["spec"]["podSpec"]
     for index in range(6):
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"stock{index}"}, "spec": spec}
@@ -102,7 +102,7 @@ def _stock(world: World, namespace: str) -> list[Object]:
 
 
 def _is_refused(pod: Object) -> bool:
-    return any(c["type"] == "PodScheduled" and c["status"] == "False" for c in pod["status"].get("conditions") or ())
+    return statuses.verdict(pod, "PodScheduled")[0] == "False"
 
 
 def _running(world: World) -> int:
@@ -115,15 +115,14 @@ def _sets(world: World, prefix: str) -> list[Object]:
 
 
 def _is_quiet(obj: Object) -> bool:
-    status = obj.get("status") or {}
+    status = statuses.of(obj)
     return status.get("availableReplicas") == 1 and bool(status.get("currentGenerationHash"))
 
 
 def _has_ended(obj: Object) -> bool:
-    status = obj.get("status") or {}
-    ended = (status.get("rollingUpdateProgress") or {}).get("updateEndedAt")
-    current = status.get("observedGeneration") == obj["metadata"]["generation"]
-    return bool(current and ended and status.get("updatedReplicas") == 1 and status.get("availableReplicas") == 1)
+    status = statuses.of(obj)
+    ended = statuses.is_observed(obj) and (status.get("rollingUpdateProgress") or {}).get("updateEndedAt")
+    return bool(ended and status.get("updatedReplicas") == 1 and status.get("availableReplicas") == 1)
 
 
 def _mine(world: World, name: str) -> list[Object]:

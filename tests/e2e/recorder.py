@@ -6,7 +6,7 @@ from contextlib import closing
 import orjson
 import urllib3
 
-from tests.e2e.world import GROVE, PATIENCE, Object, World
+from tests.e2e.world import GROVE, PATIENCE, Object, World, is_ready
 
 _QUIET_SECONDS = 20.0
 """How long a watch that is behind may say nothing."""
@@ -91,9 +91,7 @@ def follow(
 
 def up(pod: Object) -> bool:
     """Return whether a pod serves: it is ready, and nobody has deleted it."""
-    conditions = pod.get("status", {}).get("conditions") or ()
-    ready = any(entry["type"] == "Ready" and entry["status"] == "True" for entry in conditions)
-    return ready and not pod["metadata"].get("deletionTimestamp")
+    return is_ready(pod) and not pod["metadata"].get("deletionTimestamp")
 
 
 def one_at_a_time(before: Sequence[Object]) -> Callable[[Sequence[Object]], str]:

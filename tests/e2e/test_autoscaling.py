@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from grovekeeper.embedded.installation import Installation
+from tests.e2e import statuses
 from tests.e2e.world import Object, World
 
 
@@ -61,9 +62,10 @@ def test_an_hpa_on_a_set_lives_beside_the_hpa_of_its_first_single_clique(world: 
     world.request("POST", path, {"metadata": {"name": "whole"}, "spec": spec})
 
     def active(name: str) -> bool:
-        found = (world.request("GET", f"{path}/{name}").get("status") or {}).get("conditions") or []
-        assert not [each for each in found if each["reason"] == "AmbiguousSelector"]
-        return any(each["type"] == "ScalingActive" and each["status"] == "True" for each in found)
+        found = world.request("GET", f"{path}/{name}")
+        said = statuses.of(found).get("conditions") or ()
+        assert not [each for each in said if each["reason"] == "AmbiguousSelector"]
+        return statuses.is_true(found, "ScalingActive")
 
     world.wait(lambda: active("whole") and active("w-0-web"), "both autoscalers to be active", 60)
     metrics.milli = 200

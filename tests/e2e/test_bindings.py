@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.e2e import topology
+from tests.e2e import statuses, topology
 from tests.e2e.world import BINDINGS, MERGE, World
 
 
@@ -53,10 +53,8 @@ def label(world: World, key: str, size: int) -> None:
 
 
 def said(world: World, binding: str) -> str:
-    found = (world.request("GET", f"{BINDINGS}/{binding}").get("status") or {}).get("conditions") or ()
-    return next((str(entry["message"]) for entry in found if entry["type"] == "LevelsUsable"), "")
+    return statuses.message(world.request("GET", f"{BINDINGS}/{binding}"), "LevelsUsable")
 
 
 def usable(world: World, binding: str) -> tuple[str, str]:
-    found = (world.request("GET", f"{BINDINGS}/{binding}").get("status") or {}).get("conditions") or ()
-    return next(((c["status"], c["reason"]) for c in found if c["type"] == "LevelsUsable"), ("", ""))
+    return statuses.verdict(world.request("GET", f"{BINDINGS}/{binding}"), "LevelsUsable")

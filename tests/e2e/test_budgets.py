@@ -3,6 +3,7 @@
 import pytest
 
 from grovekeeper.embedded.administrator import RefusedError
+from tests.e2e import queues
 from tests.e2e.world import MERGE, Object, World, is_ready
 
 pytestmark = pytest.mark.slow
@@ -89,7 +90,9 @@ def test_a_drain_of_a_node_is_not_held_up_for_ever(world: World) -> None:
     pod, other = world.pods()
     world.cordon(pod["spec"]["nodeName"])
     key = f"clique:{world.namespace}/w-0-pc"
-    world.wait(lambda: (world.due(key) or 0) > 3000, "the cordon to be noted, and the clique to be looked at again")
+    url = world.installation.redis.url
+    later = lambda: (queues.due(url, key) or 0) > 3000  # noqa: E731
+    world.wait(later, "the cordon to be noted, and the clique to be looked at again")
     assert denied(world, [pod])
     world.advance(3700)
     world.cordon(other["spec"]["nodeName"])  # whoever waits for a moment sleeps in real time: this wakes the clique

@@ -23,7 +23,7 @@ from grovekeeper.embedded.administrator import RefusedError
 from grovekeeper.embedded.installation import NAMESPACE
 from grovekeeper.runtime import certificates
 from tests.chart import helm
-from tests.e2e.world import MERGE, Object, World, refused
+from tests.e2e.world import MERGE, PATIENCE, Object, World, refused
 
 HOSTS = ["127.0.0.1", f"grovekeeper-webhook.{NAMESPACE}.svc"]
 SECRET = f"/api/v1/namespaces/{NAMESPACE}/secrets/grovekeeper-webhook-cert"
@@ -78,7 +78,7 @@ class CertManager:
 def manager(world: World, tmp_path: Path) -> Iterator[CertManager]:
     """cert-manager, and the webhook's own mode again afterwards."""
     yield CertManager(world, tmp_path)
-    restart(world, cert_mode="auto")
+    restart(world, cert_mode="auto", shutdown_delay="0.2")
     world.installation.components["webhook"].wait_ready()
     annotate(world, None)
 
@@ -99,14 +99,14 @@ def annotate(world: World, value: str | None) -> None:
 def served(world: World) -> str:
     """Return the certificate that a new connection gets."""
     port = int(world.installation.components["webhook"].environment["GROVEKEEPER_WEBHOOK__PORT"])
-    return ssl.get_server_certificate(("127.0.0.1", port), timeout=5)
+    return ssl.get_server_certificate(("127.0.0.1", port), timeout=5 * PATIENCE)
 
 
 def readiness(world: World) -> dict[str, str]:
     """Return what readiness says is missing; nothing when ready."""
     port = world.installation.components["webhook"].metrics_port
     try:
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5).close()
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5 * PATIENCE).close()
     except urllib.error.HTTPError as error:
         found: dict[str, str] = json.load(error)["missing"]
         return found
@@ -193,7 +193,9 @@ def test_an_expired_certificate_is_said_by_readiness_and_by_what_is_refused(worl
 @pytest.mark.slow
 def test_a_webhook_that_is_told_to_end_answers_until_it_is_out_of_service(world: World, manager: CertManager) -> None:
     """Readiness says no at once, requests and new connections are served for the delay, and the process ends well."""
-    restart(world, shutdown_delay="2")
+    # What follows has to come to its end within the delay, on a slow machine, too.
+    delay = 3 * PATIENCE
+    restart(world, shutdown_delay=str(delay))
     component = world.installation.components["webhook"]
     component.wait_ready()
     assert component.process is not None
@@ -218,12 +220,11 @@ def test_a_webhook_that_is_told_to_end_answers_until_it_is_out_of_service(world:
     time.sleep(0.5)
     begin = time.monotonic()
     component.process.send_signal(signal.SIGTERM)
-    world.wait(lambda: "shutting down" in readiness(world).get("shutdown", ""), "readiness to say no", 1.5)
+    world.wait(lambda: "shutting down" in readiness(world).get("shutdown", ""), "readiness to say no", delay / PATIENCE)
     time.sleep(1)
     ended.set()
     for caller in callers:
         caller.join()
     assert refusals == []
     assert max(served_after) > 1
-    assert component.process.wait(10) == 0
-    restart(world, shutdown_delay="0.2")
+    assert component.process.wait(delay + 10 * PATIENCE) == 0

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 import redis
 
+from tests.e2e import statuses
 from tests.e2e.world import Object, RefusedError, World, is_ready
 
 pytestmark = pytest.mark.slow
@@ -174,8 +175,8 @@ class Churn:
             elif edition(pod["spec"]) != editions[role]:
                 yield f"{pod['metadata']['name']} is of an earlier template"
         obj = self.world.get_set(name)
-        status = obj.get("status") or {}
-        if status.get("observedGeneration") != obj["metadata"]["generation"]:
+        status = statuses.of(obj)
+        if not statuses.is_observed(obj):
             yield f"{name} has a change that has not been observed"
         for count in ("availableReplicas", "updatedReplicas"):
             if status.get(count) != asked.replicas:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.devices import published
+from tests.e2e import statuses
 from tests.e2e.world import MERGE, Object, World, is_ready, refused, uids
 
 DRA = "/apis/resource.k8s.io/v1"
@@ -37,9 +38,11 @@ def template(world: World, device_class: str, name: str, namespace: str) -> None
 @contextlib.contextmanager
 def foreign_namespace(world: World) -> Iterator[str]:
     name = f"{world.namespace}-infra"
-    world.post("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    yield name
-    world.request("DELETE", f"/api/v1/namespaces/{name}")
+    world.add_namespace(name)
+    try:
+        yield name
+    finally:
+        world.request("DELETE", f"/api/v1/namespaces/{name}")
 
 
 def share(name: str, scope: str, **more: Any) -> Object:
@@ -139,7 +142,7 @@ def found(world: World) -> dict[str, Claim]:
 def reserved(world: World) -> dict[str, set[str]]:
     """Return which pods each claim is reserved for."""
     return {
-        claim["metadata"]["name"]: {pod["name"] for pod in (claim.get("status") or {}).get("reservedFor") or ()}
+        claim["metadata"]["name"]: {pod["name"] for pod in statuses.of(claim).get("reservedFor") or ()}
         for claim in claims(world)
     }
 
@@ -233,8 +236,7 @@ def test_a_set_waits_for_a_claim_template_and_says_which(world: World, device_cl
     world.apply(obj)
 
     def stalled() -> str:
-        listed = (world.get_set("w").get("status") or {}).get("conditions") or ()
-        return next((str(c["message"]) for c in listed if c["type"] == "Stalled"), "")
+        return statuses.message(world.get_set("w"), "Stalled")
 
     world.wait(lambda: f"ResourceClaimTemplate {world.namespace}/later does not exist" in stalled(), "the word")
     assert world.pods() == []

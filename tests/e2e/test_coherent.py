@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.e2e import recorder
+from tests.e2e import recorder, statuses
 from tests.e2e.recorder import Recorder, follow
 from tests.e2e.test_updates import ALL, finished, replicas_of, seen, updated, updating
 from tests.e2e.world import Object, World, is_ready, is_updated, uids
@@ -99,7 +99,7 @@ def test_a_change_in_the_middle_of_a_coherent_update_ends_at_the_newest(world: W
 
 
 def test_an_unsatisfiable_coherent_update_says_so_after_its_deadline_and_is_taken_back(world: World) -> None:
-    obj = up(world, small(world, 2, **coherent(progressDeadlineSeconds=60)), 10, 10)
+    obj = up(world, small(world, 2, **coherent(progressDeadlineSeconds=60), terminationDelay="10s"), 10, 10)
     before, old = places(world), uids(mine(world, 1))
     worse = changed(obj, "pc-a")
     worse["spec"]["template"]["cliques"][0]["spec"]["podSpec"]["nodeSelector"]["no"] = "where"
@@ -151,7 +151,8 @@ def test_a_history_is_kept_within_its_limit_and_a_git_revert_goes_back(world: Wo
     world.apply(first)  # what a revert of two commits brings
     world.wait(lambda: finished(world, 5), "the end of the update", 60)
     assert triggers(world.pods("pc-a")) == wanted(first, "pc-a")
-    assert [number for number, _ in history(world)] == [3, 4, 5], "the old one has the highest number now"
+    # The old one has the highest number now; what is beyond the limit goes a moment later.
+    world.wait(lambda: [number for number, _ in history(world)] == [3, 4, 5], "the history to end with the old one")
 
 
 def test_grovekeeper_rollback_goes_back_to_the_revision_before(world: World) -> None:
@@ -230,13 +231,12 @@ def begun(world: World) -> bool:
 
 def quiet(world: World) -> bool:
     obj = world.get_set("w")
-    status = obj.get("status") or {}
+    status = statuses.of(obj)
     return bool(status.get("currentGenerationHash") and status.get("availableReplicas") == obj["spec"]["replicas"])
 
 
 def condition(world: World, kind: str) -> tuple[str, str]:
-    found = world.get_set("w")["status"].get("conditions") or ()
-    return next(((c["status"], c["reason"]) for c in found if c["type"] == kind), ("", ""))
+    return statuses.verdict(world.get_set("w"), kind)
 
 
 def history(world: World) -> list[tuple[int, Object]]:

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from grovekeeper.embedded.installation import nodes
+from tests.e2e import statuses
 from tests.e2e.world import BINDINGS, Object, World, is_ready
 
 ROOT = Path(__file__).parents[2] / "gitops-examples" / "plain"
@@ -32,7 +33,7 @@ def test_an_example_comes_up(world: World, path: Path) -> None:
     name = obj["metadata"]["name"]
 
     def available() -> bool:
-        status = world.get_set(name).get("status") or {}
+        status = statuses.of(world.get_set(name))
         return bool(
             status.get("availableReplicas", 0) == obj["spec"].get("replicas", 1) and all(map(is_ready, world.pods()))
         )

@@ -79,7 +79,7 @@ def test_what_expand_prints_is_what_the_cluster_has(world: World, path: Path, tm
     for kind in WHERE.keys() - {"PodDisruptionBudget"}:
         # The object of a scaled gang comes when its base gang has its place.
         mine = base_gangs if kind == "PodGang" else [entry for entry in wanted if entry["kind"] == kind]
-        same(mine, there(world, kind, obj["metadata"]["name"]))
+        same(mine, live(world, kind, obj["metadata"]["name"], len(mine)))
 
 
 @pytest.mark.slow
@@ -90,9 +90,8 @@ def test_the_budgets_that_expand_prints_come_when_the_pods_are_ready(world: Worl
     world.apply(obj)
     world.wait_pods(10, 10)
     world.advance(15)
-    live = lambda: there(world, "PodDisruptionBudget", obj["metadata"]["name"])  # noqa: E731
-    world.wait(lambda: len(live()) == 5, "the budgets of five cliques")
-    same(wanted, live())
+    assert len(wanted) == 5
+    same(wanted, live(world, "PodDisruptionBudget", obj["metadata"]["name"], 5))
 
 
 def printed(world: World, obj: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
@@ -115,6 +114,12 @@ def same(wanted: list[dict[str, Any]], live: list[dict[str, Any]]) -> None:
 def init_image(world: World) -> str:
     settings = yaml.safe_load((world.cluster.dir / "settings.yaml").read_text())
     return str(settings.get("init_image", "grovekeeper:latest"))
+
+
+def live(world: World, kind: str, part_of: str, count: int) -> list[dict[str, Any]]:
+    """Return the objects of a kind, once there are so many: some kinds come after the pods."""
+    world.wait(lambda: len(there(world, kind, part_of)) >= count, f"{count} objects of kind {kind}")
+    return there(world, kind, part_of)
 
 
 def there(world: World, kind: str, part_of: str) -> list[dict[str, Any]]:

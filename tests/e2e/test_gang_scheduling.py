@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from grovekeeper.api import names
+from tests.e2e import statuses
 from tests.e2e.world import Object, World
 
 SG = "w-0-sg-x"
@@ -261,24 +262,18 @@ def unexplained(world: World) -> list[str]:
     its nodes, or the base gang of its own waits as well.
     """
     gangs = world.request("GET", world.path("podgangs", group="/apis/scheduler.grove.io/v1alpha1"))["items"]
-    found = {gang["metadata"]["name"]: condition(gang, "Scheduled") for gang in gangs}
+    found = {gang["metadata"]["name"]: statuses.condition(gang, "Scheduled") for gang in gangs}
 
     def explained(pod: Object) -> bool:
         labels = pod["metadata"]["labels"]
         own, base = (found.get(labels.get(f"grove.io/{kind}"), {}) for kind in ("podgang", "base-podgang"))
-        held = condition(pod, "PodScheduled").get("reason") == "SchedulingGated" and pod["status"]["phase"] == "Pending"
+        held = statuses.verdict(pod, "PodScheduled")[1] == "SchedulingGated" and pod["status"]["phase"] == "Pending"
         gated = {"name": names.GATE} in pod["spec"].get("schedulingGates", ())
         room = own.get("reason") == "Unschedulable" and "the cluster" in own["message"]
         above = own.get("status") == "True" and "above the minimum" in own["message"]
         return held and gated and (room or above or base.get("status") == "False")
 
     return [pod["metadata"]["name"] for pod in world.pods() if not pod["spec"].get("nodeName") and not explained(pod)]
-
-
-def condition(obj: Object, kind: str) -> Object:
-    """Return a condition of an object; empty where it has none of that type."""
-    listed = (obj.get("status") or {}).get("conditions") or ()
-    return next((entry for entry in listed if entry["type"] == kind), {})
 
 
 def play(world: World, *steps: tuple[int, Callable[[], object] | None, int, int]) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e import statuses
 from tests.e2e.world import Object, World
 
 APPLY = "application/apply-patch+yaml"
@@ -53,9 +54,8 @@ def rest(world: World) -> Object:
 
 def told(found: Object) -> bool:
     """Return whether the status has caught up with the spec, and all replicas are up."""
-    status = found.get("status") or {}
-    counts = {status.get(field) for field in ("replicas", "availableReplicas", "updatedReplicas")}
-    return status.get("observedGeneration") == found["metadata"]["generation"] and counts == {found["spec"]["replicas"]}
+    counts = {statuses.of(found).get(field) for field in ("replicas", "availableReplicas", "updatedReplicas")}
+    return statuses.is_observed(found) and counts == {found["spec"]["replicas"]}
 
 
 def drift(planned: Object, live: Object) -> list[str]:

@@ -7,6 +7,7 @@ PodGroup says may be bound.
 import pytest
 
 from tests import crds
+from tests.e2e import statuses
 from tests.e2e.standin import StandIn
 from tests.e2e.topology import TOPOLOGIES, bind, topologies
 from tests.e2e.world import BINDINGS, MERGE, Object, World, is_ready, uids
@@ -42,8 +43,8 @@ def over(obj: Object, scheduler: str, kind: str = "PodGangSet", **metadata: Obje
 
 def condition(world: World, plural: str = "podgangsets", type_: str = UNAVAILABLE) -> tuple[str, str, str]:
     """Return status, reason and message of a condition of the set."""
-    found = (world.get_set("w", plural).get("status") or {}).get("conditions") or ()
-    return next(((c["status"], c["reason"], c["message"]) for c in found if c["type"] == type_), ("", "", ""))
+    found = world.get_set("w", plural)
+    return (*statuses.verdict(found, type_), statuses.message(found, type_))
 
 
 def podgang(world: World, name: str = "w-0") -> Object:
@@ -77,7 +78,7 @@ def test_kai_gets_a_gang_whole_and_places_it(world: World, kai: StandIn, kind: s
     ]
     assert podgang(world)["metadata"]["labels"]["grove.io/scheduler-name"] == KAI
     world.wait(lambda: kai.step() and len([p for p in world.pods() if is_ready(p)]) == 5, "the gang to run")
-    world.wait(lambda: (podgang(world).get("status") or {}).get("phase") == "Running", "the PodGang to say so")
+    world.wait(lambda: statuses.of(podgang(world)).get("phase") == "Running", "the PodGang to say so")
     world.wait(
         lambda: references(world) == {pod["metadata"]["name"] for pod in world.pods()}, "the PodGang's references"
     )
@@ -125,7 +126,7 @@ def test_what_kai_says_reaches_the_sets_status_and_what_kai_owns_is_kept(world: 
     world.wait(lambda: "no GPUs left" in world.gang_condition("w-0", "Scheduled"), "the PodGang to repeat it")
     world.wait(lambda: "no GPUs left" in str(condition(world, type_="Ready")), "the set to repeat it")
     world.wait(
-        lambda: [each["name"] for each in world.get_set("w")["status"].get("podGangStatuses") or ()] == ["w-0"],
+        lambda: [each["name"] for each in statuses.of(world.get_set("w")).get("podGangStatuses") or ()] == ["w-0"],
         "the set to tell of its gang",
     )
     theirs = {"markUnschedulable": True, "schedulingBackoff": 1, "queue": "moved", "minMember": 1}
@@ -198,8 +199,7 @@ def test_a_stock_cluster_says_that_it_has_no_podgroups(world: World) -> None:
 
 
 def drift(world: World, name: str) -> tuple[str, str]:
-    found = (world.request("GET", f"{BINDINGS}/{name}").get("status") or {}).get("conditions") or ()
-    return next(((c["status"], c["reason"]) for c in found if c["type"] == "SchedulerTopologyDrift"), ("", ""))
+    return statuses.verdict(world.request("GET", f"{BINDINGS}/{name}"), "SchedulerTopologyDrift")
 
 
 def topology(world: World, name: str) -> list[str]:

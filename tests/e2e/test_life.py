@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.e2e import recorder
+from tests.e2e import recorder, statuses
 from tests.e2e.recorder import one_at_a_time
 from tests.e2e.test_updates import finished, on_delete, passed_on, replaced
 from tests.e2e.world import Object, World, changed, refused, uids
@@ -28,9 +28,12 @@ def test_scaling_all_three_levels_up_and_down_keeps_what_stays(world: World) -> 
     world.scale(PCSG, "w-0-sg-x", 2)
     world.wait_pods(10, 10)
     assert uids(world.pods()) == first
-    names = {s["metadata"]["name"] for s in world.request("GET", world.path("services", group="/api/v1"))["items"]}
-    assert "w-0" in names
-    assert "w-1" not in names
+
+    def services() -> set[str]:
+        return {s["metadata"]["name"] for s in world.request("GET", world.path("services", group="/api/v1"))["items"]}
+
+    world.wait(lambda: "w-1" not in services(), "the Service of the second replica to go")
+    assert "w-0" in services()
 
 
 OF_A_REPLICA = {
@@ -57,7 +60,7 @@ def test_a_set_goes_to_zero_and_back_by_scale_and_by_git_and_leaves_nothing_of_i
     obj["spec"]["replicas"] = 0
     world.apply(obj)
     world.wait(lambda: not left(world), "nothing of the replica", 60)
-    assert world.request("GET", world.path("podgangsets", "w"))["status"]["replicas"] == 0
+    world.wait(lambda: statuses.of(world.get_set("w")).get("replicas") == 0, "the status to say so")
     obj["spec"]["replicas"] = 1
     world.apply(obj)
     world.wait_pods(10, 10)
@@ -147,20 +150,15 @@ def test_od1_and_od2_on_delete_leaves_pods_alone_until_somebody_deletes_them(wor
     world.stays(lambda: uids(world.pods()) == first, "no pod is replaced", 3)
     replaced(world, world.pods("pc-a")[:1])
     clique = world.path("podcliques", "w-0-pc-a")
-    world.wait(lambda: world.request("GET", clique)["status"].get("updatedReplicas") == 1, "its PodClique to say so")
+    told = lambda: statuses.of(world.request("GET", clique)).get("updatedReplicas")  # noqa: E731
+    world.wait(lambda: told() == 1, "its PodClique to say so")
 
 
 def test_a_gang_that_cannot_fit_says_why_and_runs_nothing(world: World) -> None:
     world.add_nodes(3)
     world.apply(world.set([world.clique("pc", 5)]))
     world.wait_pods(5, 0)
-
-    def reason() -> str:
-        gangs = world.request("GET", world.path("podgangs", group="/apis/scheduler.grove.io/v1alpha1"))["items"]
-        listed = [c for g in gangs for c in (g.get("status") or {}).get("conditions") or () if c["type"] == "Scheduled"]
-        return listed[0]["message"] if listed else ""
-
-    world.wait(lambda: "room for 3 of 5" in reason(), "the reason in the gang's condition")
+    world.wait(lambda: "room for 3 of 5" in world.gang_condition("w-0", "Scheduled"), "the reason in the condition")
 
 
 def test_cascade_delete_leaves_nothing(world: World) -> None:

@@ -18,6 +18,7 @@ from grovekeeper.embedded.installation import Component, free_port, wait_for
 from grovekeeper.runtime.redis_server import EmbeddedRedis
 from tests import crds
 from tests.e2e.conftest import TARGETS
+from tests.e2e.world import PATIENCE
 
 INSTALL = "kubectl apply --server-side -f charts/grovekeeper/crds"
 
@@ -55,7 +56,8 @@ def started(cluster: Any, name: str, redis_url: str) -> Component:
 def missing(component: Component) -> dict[str, str]:
     """Return what readiness says is missing; nothing when ready."""
     try:
-        urllib.request.urlopen(f"http://127.0.0.1:{component.metrics_port}/readyz", timeout=5).close()
+        url = f"http://127.0.0.1:{component.metrics_port}/readyz"
+        urllib.request.urlopen(url, timeout=5 * PATIENCE).close()
     except urllib.error.HTTPError as error:
         found: dict[str, str] = json.load(error)["missing"]
         return found
@@ -67,7 +69,8 @@ def missing(component: Component) -> dict[str, str]:
 def ran(cluster: Any, *arguments: str) -> tuple[int, str]:
     """Run a verb as a user does; return exit code and all output."""
     command = [sys.executable, "-m", "grovekeeper.cli", *arguments, "--kubeconfig", str(cluster.kubeconfig)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env={**os.environ})
+    limit = 60 * PATIENCE
+    done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False, env={**os.environ})
     return done.returncode, done.stdout + done.stderr
 
 
@@ -128,7 +131,7 @@ def test_a_cluster_that_cannot_be_reached_is_a_sentence(tmp_path: Path, bare: An
         path = tmp_path / f"{name}.json"
         path.write_text(json.dumps(content))
         command = [sys.executable, "-m", "grovekeeper.cli", "tree", "demo", "--kubeconfig", str(path)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60 * PATIENCE, check=False)
         assert done.returncode == 2, (name, done.stdout + done.stderr)
         assert "Traceback" not in done.stderr
         assert words[name] in done.stderr, (name, done.stderr)

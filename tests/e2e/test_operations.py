@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from grovekeeper.embedded.registration import NAMESPACE
+from tests.e2e.components import holder
 from tests.e2e.world import PATIENCE, Object, World, changed, uids
 
 ROOT = Path(__file__).parents[2]
@@ -104,7 +105,7 @@ def restart(world: World, environment: dict[str, str], settings: Path | None = N
         component.arguments[at] = str(settings or mine)
         component.start()
     for component in world.installation.components.values():
-        component.wait_ready(60)
+        component.wait_ready(60 * PATIENCE)
 
 
 def bind_admin(world: World) -> None:
@@ -131,15 +132,15 @@ def test_another_dispatcher_takes_over_when_the_leader_dies(world: World) -> Non
         world.wait_pods(10, 10, 60)
         before = uids(world.pods())
         names = {"dispatcher", second}
-        world.wait(lambda: leader(world) in names, "one of the two to lead", 40)
-        old = leader(world)
+        old = world.wait(lambda: leader(world), "one of the two to lead", 40)
+        assert old in names
         world.installation.components[old].stop(kill=True)
         world.scale("podgangsets", "w", 2)
         world.wait_pods(20, 20, 90)
         assert before <= uids(world.pods())
         world.wait(lambda: leader(world) in names - {old}, "the other to lead", 40)
     finally:
-        if first.process.poll() is not None:
+        if first.process is None or first.process.poll() is not None:
             first.start()
             first.wait_ready()
         world.installation.remove(second)
@@ -147,10 +148,7 @@ def test_another_dispatcher_takes_over_when_the_leader_dies(world: World) -> Non
 
 def leader(world: World) -> str:
     """Return the name of the component that holds the dispatcher's Lease; nothing while no running one does."""
-    path = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/grovekeeper-dispatcher"
-    holder = (world.request("GET", path)["spec"].get("holderIdentity") or "").rpartition("-")[2]
-    running = {name: c.process for name, c in world.installation.components.items() if c.process is not None}
-    return next((name for name, process in running.items() if str(process.pid) == holder), "")
+    return holder(world, "grovekeeper-dispatcher")
 
 
 KINDS = {

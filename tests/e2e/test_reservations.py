@@ -3,7 +3,7 @@
 import pytest
 
 from tests.e2e import backlog
-from tests.e2e.test_updates import seen
+from tests.e2e.test_updates import passed_on
 from tests.e2e.world import Object, World, changed, is_ready, is_updated, uids
 
 pytestmark = pytest.mark.slow
@@ -23,7 +23,7 @@ def test_a_deleted_pod_gets_its_node_back_though_a_gang_waits_for_it(world: Worl
     world.apply(rival)
     world.wait(lambda: world.gang_condition("rival-0", "Scheduled"), "the rival to wait")
     world.apply(changed(world.set([world.clique("pc", 2)], updateStrategy={"type": "OnDelete"}), "pc"))
-    seen(world)
+    passed_on(world)
     for _ in range(2):
         pod = next(p for p in mine(world) if not is_updated(p))
         before = places(world)

@@ -5,6 +5,7 @@ from datetime import datetime
 
 import pytest
 
+from tests.e2e import statuses
 from tests.e2e.world import Object, World
 
 IN_ORDER, EXPLICIT = "CliqueStartupTypeInOrder", "CliqueStartupTypeExplicit"
@@ -74,5 +75,4 @@ def before(parents: Sequence[Object], children: Sequence[Object], count: int) ->
 
 
 def became_ready(pod: Object) -> datetime:
-    found = next(c for c in pod["status"]["conditions"] if c["type"] == "Ready")
-    return datetime.fromisoformat(found["lastTransitionTime"])
+    return datetime.fromisoformat(statuses.condition(pod, "Ready")["lastTransitionTime"])

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from tests.e2e import statuses
 from tests.e2e.recorder import follow, one_at_a_time
 from tests.e2e.world import Object, World, changed, group, is_ready, is_updated, uids
 
@@ -228,7 +229,7 @@ def up(world: World, obj: Object, pods: int, nodes: int) -> Object:
     world.add_nodes(nodes)
     world.apply(obj)
     world.wait_pods(pods, pods, 40)
-    world.wait(lambda: (world.get_set("w").get("status") or {}).get("currentGenerationHash"), "the first status")
+    world.wait(lambda: statuses.of(world.get_set("w")).get("currentGenerationHash"), "the first status")
     return obj
 
 
@@ -250,7 +251,7 @@ def in_order(world: World, first: str, obj: Object, scale: Callable[[], object])
 
 def updating(obj: Object) -> list[int]:
     """Return the indexes of the set replicas that the set's status says are being updated."""
-    progress = (obj.get("status") or {}).get("rollingUpdateProgress") or {}
+    progress = statuses.of(obj).get("rollingUpdateProgress") or {}
     return [entry["replicaIndex"] for entry in progress.get("currentlyUpdating") or ()]
 
 
@@ -284,12 +285,7 @@ def scale_cliques(world: World, replicas: int) -> None:
 
 def seen(world: World) -> None:
     """Wait until the reconciler has taken the newest generation in."""
-
-    def current() -> bool:
-        obj = world.get_set("w")
-        return bool(obj["status"].get("observedGeneration") == obj["metadata"]["generation"])
-
-    world.wait(current, "the change to be observed")
+    world.wait(lambda: statuses.is_observed(world.get_set("w")), "the change to be observed")
 
 
 def passed_on(world: World) -> None:
@@ -297,8 +293,8 @@ def passed_on(world: World) -> None:
 
     def ended() -> bool:
         obj = world.get_set("w")
-        current = obj["status"].get("observedGeneration") == obj["metadata"]["generation"]
-        return current and "updateEndedAt" in (obj["status"].get("rollingUpdateProgress") or {})
+        progress = statuses.of(obj).get("rollingUpdateProgress") or {}
+        return statuses.is_observed(obj) and "updateEndedAt" in progress
 
     world.wait(ended, "the end of the update", 30)
 
@@ -322,12 +318,11 @@ def _triggers(spec: Object) -> list[str]:
 def finished(world: World, pods: int, replicas: int = 1) -> bool:
     """All pods there, ready and of the set's newest template, and the status says that the update has ended."""
     obj = world.get_set("w")
-    status = obj["status"]
-    current = status.get("observedGeneration") == obj["metadata"]["generation"]
+    status = statuses.of(obj)
     ended = (status.get("rollingUpdateProgress") or {}).get("updateEndedAt")
     found = world.pods()
     return bool(
-        current
+        statuses.is_observed(obj)
         and ended
         and status.get("updatedReplicas") == replicas
         and len(found) == pods

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from tests.e2e import statuses
 from tests.e2e.world import BINDINGS, Object, World
 
 LEVELS = (("zone", "zone"), ("block", "block"), ("rack", "rack"), ("host", "hostname"))
@@ -118,8 +119,7 @@ def scheduled_message(world: World) -> str:
 
 
 def levels_condition(world: World) -> tuple[str, str]:
-    found = (world.get_set("w").get("status") or {}).get("conditions") or ()
-    return next(((c["status"], c["reason"]) for c in found if c["type"] == "TopologyLevelsUnavailable"), ("", ""))
+    return statuses.verdict(world.get_set("w"), "TopologyLevelsUnavailable")
 
 
 def _constraint(part: Object) -> Object | None:

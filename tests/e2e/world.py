@@ -6,16 +6,16 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any
-
-import redis
+from typing import Any, TypeVar
 
 from grovekeeper.api import names
 from grovekeeper.embedded.administrator import RefusedError
 from grovekeeper.embedded.installation import Installation
 from tests import patience
+from tests.e2e import queues, statuses
 
 Object = dict[str, Any]
+Found = TypeVar("Found")
 GROVE = "/apis/grove.io/v1alpha1"
 BINDINGS = f"{GROVE}/clustertopologybindings"
 _NUMBERS = itertools.count(1)
@@ -32,7 +32,13 @@ class World:
         self.installation = installation
         self.namespace = f"e2e-{next(_NUMBERS)}"
         self.nodes: list[str] = []
-        self.post("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}})
+        self.add_namespace(self.namespace)
+
+    def add_namespace(self, name: str) -> None:
+        """Create a namespace, and wait until pods may be created in it."""
+        self.post("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        accounts = f"/api/v1/namespaces/{name}/serviceaccounts"
+        self.wait(lambda: self.request("GET", accounts)["items"], f"the service account of {name}")
 
     def post(self, path: str, body: Object) -> Object:
         return self.request("POST", path, body)
@@ -79,16 +85,12 @@ class World:
             version = max(self.cordon(name, False) for name in cordoned[:count])
             if at_once and self._has("dispatcher"):
                 # A look waits for the versions that its key names: it comes after the last of these changes.
-                self.wait(lambda: self._noted("room", "nodes") >= version, "the dispatcher to note the nodes")
+                url = self.installation.redis.url
+                self.wait(lambda: queues.noted(url, "room", "nodes") >= version, "the dispatcher to note the nodes")
 
     def _has(self, component: str) -> bool:
         process = self.installation.components[component].process
         return process is not None and process.poll() is None
-
-    def _noted(self, key: str, plural: str) -> int:
-        """Return the resourceVersion of this kind that a look of placement at a key waits for; 0 for none."""
-        with redis.Redis.from_url(self.installation.redis.url) as client:
-            return int(client.hget("grovekeeper:{placement}:floor", f"{key}|{plural}") or 0)
 
     @contextmanager
     def _workers_stopped(self) -> Iterator[None]:
@@ -144,15 +146,16 @@ class World:
     def get_set(self, name: str, plural: str = "podgangsets") -> Object:
         return self.request("GET", self.path(plural, name))
 
-    def wait(self, check: Callable[[], object], what: str, seconds: float = 25) -> None:
-        """Poll until the check holds; the error says what is there instead."""
+    def wait(self, check: Callable[[], Found], what: str, seconds: float = 25) -> Found:
+        """Poll until the check holds, and return what it has found; the error says what is there instead."""
         seconds *= PATIENCE
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            if check():
-                return
+            if found := check():
+                return found
             time.sleep(0.1)
-        there = f"{self.picture()}\n{self.queues()}\n{self.installation.logs()}"
+        waiting = queues.picture(self.installation.redis.url)
+        there = f"{self.picture()}\n{waiting}\n{self.installation.logs()}"
         raise AssertionError(f"waited {seconds:.0f} s for {what}; there is:\n{there}")
 
     def wait_pods(self, total: int, running: int, seconds: float = 25) -> None:
@@ -189,40 +192,39 @@ class World:
 
     def gang_condition(self, gang: str, type_: str) -> str:
         """Return the message of a PodGang's condition; nothing while there is none."""
-        for obj in self.request("GET", self.path("podgangs", group="/apis/scheduler.grove.io/v1alpha1"))["items"]:
-            for entry in (obj.get("status") or {}).get("conditions") or ():
-                if obj["metadata"]["name"] == gang and entry["type"] == type_:
-                    return str(entry["message"])
-        return ""
-
-    def due(self, key: str) -> float | None:
-        """Return in how many seconds a key is to be reconciled; None while it is worked on or not to be."""
-        with redis.Redis.from_url(self.installation.redis.url) as client:
-            score: float | None = client.zscore("grovekeeper:{reconcile}:queue", key)
-        return None if score is None else score / 1000 - time.time()
-
-    def queues(self) -> str:
-        """Return what the work queues hold: key and seconds until it is due."""
-        client = redis.Redis.from_url(self.installation.redis.url)
-        lines = []
-        for name in ("reconcile", "placement"):
-            for part in ("queue", "busy"):
-                for key, due in client.zrange(f"grovekeeper:{{{name}}}:{part}", 0, -1, withscores=True):
-                    lines.append(f"{name} {part} {key.decode()} {due / 1000 - time.time():.1f}")
-            lines += [f"{name} dirty {k.decode()}" for k in client.hkeys(f"grovekeeper:{{{name}}}:dirty")]
-        client.close()
-        return "\n".join(lines)
+        listed = self.request("GET", self.path("podgangs", group="/apis/scheduler.grove.io/v1alpha1"))["items"]
+        return next((statuses.message(obj, type_) for obj in listed if obj["metadata"]["name"] == gang), "")
 
     def close(self) -> None:
-        """Delete the sets and wait until nothing of them is left, then the nodes and topology bindings."""
-        for plural in ("podgangsets", "podcliquesets"):
-            for obj in self.request("GET", self.path(plural))["items"]:
-                self.request("DELETE", self.path(plural, obj["metadata"]["name"]))
-        self.wait(lambda: not self.request("GET", self.path("pods", group="/api/v1"))["items"], "all pods to go", 30)
-        for name in self.nodes:
-            self.request("DELETE", f"/api/v1/nodes/{name}")
-        for obj in self.request("GET", BINDINGS)["items"]:
-            self.request("DELETE", f"{BINDINGS}/{obj['metadata']['name']}")
+        """Delete the sets and what a scenario has left of its own pods; wait for all to go; then nodes and bindings.
+
+        A scenario that has failed in its middle leaves neither a second failure nor nodes that the next one would see.
+        """
+        try:
+            for plural in ("podgangsets", "podcliquesets"):
+                for obj in self.request("GET", self.path(plural))["items"]:
+                    self._remove(self.path(plural, obj["metadata"]["name"]))
+            for pod in self._all_pods():
+                if not pod["metadata"].get("ownerReferences"):
+                    self._remove(self.path("pods", pod["metadata"]["name"], "/api/v1"))
+            self.wait(lambda: not self._all_pods(), "all pods to go", 30)
+        finally:
+            for name in self.nodes:
+                self._remove(f"/api/v1/nodes/{name}")
+            for obj in self.request("GET", BINDINGS)["items"]:
+                self._remove(f"{BINDINGS}/{obj['metadata']['name']}")
+
+    def _all_pods(self) -> list[Object]:
+        found: list[Object] = self.request("GET", self.path("pods", group="/api/v1"))["items"]
+        return found
+
+    def _remove(self, path: str) -> None:
+        """Delete what may be gone already, without grace where it is a pod."""
+        try:
+            self.request("DELETE", path, {"gracePeriodSeconds": 0} if "/pods/" in path else None)
+        except RefusedError as error:
+            if error.code != 404:
+                raise
 
     def clique(self, name: str, replicas: int, minimum: int | None = None, **more: Any) -> Object:
         """Return a clique whose pods fill a node each and go to this world's nodes only."""
@@ -241,8 +243,8 @@ class World:
     def set(
         self, cliques: Sequence[Object], groups: Sequence[Object] = (), replicas: int = 1, **template: Any
     ) -> Object:
-        """Return a PodGangSet `w`."""
-        body = {"cliques": list(cliques), "terminationDelay": "10s", **template}
+        """Return a PodGangSet `w`; unless told otherwise, its gangs are not given up where a machine is slow."""
+        body = {"cliques": list(cliques), "terminationDelay": "4h", **template}
         if groups:
             body["podCliqueScalingGroups"] = list(groups)
         strategy = body.pop("updateStrategy", None)
@@ -279,8 +281,7 @@ def changed(obj: Object, *cliques: str) -> Object:
 
 
 def is_ready(pod: Object) -> bool:
-    conditions = pod.get("status", {}).get("conditions") or ()
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+    return statuses.is_true(pod, "Ready")
 
 
 def is_updated(pod: Object) -> bool:

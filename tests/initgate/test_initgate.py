@@ -11,10 +11,12 @@ import pytest
 
 import grovekeeper
 from grovekeeper.embedded.cluster import EmbeddedCluster
+from tests import patience
 
 GATE = Path(grovekeeper.__file__).parent / "initgate.py"
 PODS = "/api/v1/namespaces/default/pods"
 MERGE = "application/merge-patch+json"
+SECONDS = 20 * patience.factor()
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +44,13 @@ class Gate:
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
     def wait(self, check: Callable[[], object], what: str) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + SECONDS
         while not check():
             assert time.monotonic() < deadline, f"waited for {what}: {self.log.read_text()}"
             time.sleep(0.02)
 
     def ended(self) -> int:
-        return self.process.wait(20)
+        return self.process.wait(SECONDS)
 
 
 @pytest.fixture

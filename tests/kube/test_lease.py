@@ -2,7 +2,10 @@
 
 import asyncio
 import copy
+from collections.abc import Callable
 from typing import Any
+
+import pytest
 
 from grovekeeper.api import raw
 from grovekeeper.kube import errors, lease
@@ -16,8 +19,10 @@ class Server:
         self.version = 0
         self.back = asyncio.Event()
         self.back.set()
+        self.asked = 0
 
     async def get(self, _resource: Any, name: str, _namespace: str) -> raw.Object:
+        self.asked += 1
         await self.back.wait()
         if self.stored is None:
             raise errors.NotFound(name)
@@ -33,8 +38,26 @@ class Server:
         return self.stored
 
 
-async def test_a_holder_that_could_not_renew_in_time_no_longer_holds_the_lease_though_nobody_told_it() -> None:
-    server = Server()
+class Clock:
+    """Stands still until it is moved."""
+
+    seconds = 100.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+async def until(check: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not check():
+            await asyncio.sleep(0.001)
+
+
+async def test_a_holder_that_could_not_renew_in_time_no_longer_holds_the_lease_though_nobody_told_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, server = Clock(), Server()
+    monkeypatch.setattr(lease, "monotonic", clock)
     election = lease.Election(server, "ns", "placement", "me", duration=0.3)  # type: ignore[arg-type]
     assert election.left() == 0
     leads = asyncio.Event()
@@ -45,15 +68,17 @@ async def test_a_holder_that_could_not_renew_in_time_no_longer_holds_the_lease_t
 
     job = asyncio.create_task(election.run(lead))
     await leads.wait()
-    assert 0.2 < election.left() <= 0.3
-    await asyncio.sleep(0.25)
-    assert election.left() > 0, "it has been renewed meanwhile"
+    assert election.left() == 0.3
+    clock.seconds += 0.15
+    assert 0 < election.left() < 0.2
+    await until(lambda: election.left() == 0.3)  # it has been renewed
     server.back.clear()
-    await asyncio.sleep(0.25)
+    before = server.asked
+    clock.seconds += 0.25
+    await until(lambda: server.asked > before)
     assert election.leading, "the renewal still waits for its answer"
     assert election.left() == 0
     server.back.set()
-    await asyncio.sleep(0.1)
-    assert election.left() > 0, "the answer came, and nobody else had taken it"
+    await until(lambda: election.left() > 0)  # the answer came, and nobody else had taken it
     job.cancel()
     await asyncio.gather(job, return_exceptions=True)

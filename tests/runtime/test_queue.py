@@ -9,12 +9,15 @@ from redis.asyncio import Redis
 from grovekeeper.runtime.queue import Addition, Outcome, Queue
 from grovekeeper.runtime.redis_server import EmbeddedRedis
 
+LEASE = 1.0
+"""Seconds for which a key is its worker's: long enough that a busy machine does nothing else in between."""
+
 
 @pytest.fixture
 async def queue(redis_server: EmbeddedRedis) -> AsyncIterator[Queue]:
     redis = Redis.from_url(redis_server.url)
     await redis.flushall()
-    yield Queue(redis, "test", ["pods", "nodes"], lease=0.05)
+    yield Queue(redis, "test", ["pods", "nodes"], lease=LEASE)
     await redis.aclose()
 
 
@@ -40,8 +43,8 @@ async def test_delays_failures_and_dead_workers(queue: Queue) -> None:
     outlook = await queue.outlook()
     assert outlook.due is not None
     assert outlook.working
-    assert 0 < outlook.due <= 0.05  # when the worker that took it counts as dead: somebody has to be woken for it
-    await asyncio.sleep(0.06)  # the lease of that worker
+    assert 0 < outlook.due <= LEASE  # when the worker that took it counts as dead: somebody has to be woken for it
+    await asyncio.sleep(LEASE * 1.1)
     [again] = await queue.take(5)
     assert again.key == "dead"
     await queue.done([Outcome("dead", failed=True, claim=again.claim)])
@@ -55,8 +58,8 @@ async def test_delays_failures_and_dead_workers(queue: Queue) -> None:
 async def test_a_key_whose_claim_is_renewed_goes_to_nobody_else(queue: Queue) -> None:
     await queue.add([Addition("long")])
     items = await queue.take(1)
-    for _ in range(4):
-        await asyncio.sleep(0.03)
+    for _ in range(3):
+        await asyncio.sleep(LEASE / 2)
         assert await queue.renew(items) == set()
         assert await queue.take(1) == []
 
@@ -65,7 +68,7 @@ async def test_a_worker_that_has_lost_a_key_can_neither_renew_it_nor_give_it_bac
     """Given back by the first, it would go to a third while the second still works on it."""
     await queue.add([Addition("a")])
     [slow] = await queue.take(1)
-    await asyncio.sleep(0.06)
+    await asyncio.sleep(LEASE * 1.1)
     [fast] = await queue.take(1)
     assert await queue.renew([slow]) == {"a"}
     await queue.done([Outcome("a", again=0, claim=slow.claim)])

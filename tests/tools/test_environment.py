@@ -10,7 +10,7 @@ PYTHON = f"""\
 #!/bin/sh
 case "$*" in
   "-m venv "*) mkdir -p $3/bin && cp "$0" $3/bin/python ;;
-  "-m pip "*) cp uv .venv/bin/uv && sleep 0.2 && chmod +x .venv/bin/uv ;;
+  "-m pip "*) cp uv .venv/bin/uv && sleep 2 && chmod +x .venv/bin/uv ;;
   *) exec {sys.executable} "$@" ;;
 esac
 """

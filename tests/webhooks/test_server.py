@@ -10,6 +10,7 @@ from prometheus_client import REGISTRY
 
 from grovekeeper.webhooks import server as module
 from grovekeeper.webhooks.validate import podgangset as validate_set
+from tests import patience
 from tests.builders import clique, podgangset
 from tests.webhooks.conftest import Post
 from tests.webhooks.reviews import POD, VALIDATE, created_pod, review
@@ -59,7 +60,7 @@ async def test_a_review_of_six_mebibytes_costs_less_than_a_second(post: Post) ->
     begin = time.process_time()
     response = await post.response(VALIDATE, review(obj, {**obj, "metadata": {"name": "demo"}}, "UPDATE"))
     assert response["allowed"]
-    assert time.process_time() - begin < 1
+    assert time.process_time() - begin < patience.slowness()
 
 
 @pytest.mark.parametrize("head", ["HTTP/1.1\r\nTransfer-Encoding: chunked", "HTTP/1.0\r\nContent-Length: {length}"])
@@ -157,11 +158,12 @@ async def test_requests_in_flight_are_answered_on_the_way_down(post: Post) -> No
     writer.write(request_head(f"HTTP/1.1\r\nContent-Length: {len(body)}") + body[:10])
     await writer.drain()
     others = [post(POD, review(created_pod())) for _ in range(50)]
-    stopping = asyncio.ensure_future(post.server.stop(0.2))
+    stopping = asyncio.ensure_future(post.server.stop(2))
     answers = await asyncio.gather(*others)
     assert {status for status, _answer in answers} == {200}
-    await asyncio.sleep(0.3)
-    assert not post.server.listening
+    async with asyncio.timeout(20):
+        while post.server.listening:
+            await asyncio.sleep(0.01)
     assert not stopping.done()
     writer.write(body[10:])
     answer = await asyncio.wait_for(reader.read(), 2)
