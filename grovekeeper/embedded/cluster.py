@@ -3,7 +3,6 @@
 import contextlib
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,7 +13,7 @@ from types import TracebackType
 
 from grovekeeper.embedded import kubelet, main
 from grovekeeper.embedded.administrator import Administrator
-from grovekeeper.runtime import certificates
+from grovekeeper.runtime import certificates, ports
 from grovekeeper.runtime.clock import Clock
 
 _START_SECONDS = 90
@@ -26,9 +25,7 @@ class EmbeddedCluster:
     def __init__(self, ready_after: float = kubelet.READY_AFTER) -> None:
         """`ready_after` is the seconds that a started pod takes to become ready."""
         self._ready_after = ready_after
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = ports.free()
         # kubectl sends no token over plain HTTP, so that a loopback server needs TLS, too.
         self.url = f"https://127.0.0.1:{self.port}"
         self.token = "administrator"  # noqa: S105 - of a server on loopback

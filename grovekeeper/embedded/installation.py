@@ -6,7 +6,6 @@ token, not as administrators.
 
 import copy
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from typing import Protocol
 from grovekeeper.api import crds, raw
 from grovekeeper.embedded import registration
 from grovekeeper.embedded.administrator import RefusedError
+from grovekeeper.runtime import ports
 from grovekeeper.runtime.redis_server import EmbeddedRedis
 
 NAMESPACE = registration.NAMESPACE
@@ -137,7 +137,7 @@ class Installation:
         return "\n".join(f"--- {c.name}\n{c.log.read_text()[-4000:]}" for c in self.components.values())
 
     def _install(self) -> None:
-        port = free_port()
+        port = ports.free()
         self._apply_all(self.rendered, port)
         token = self._token()
         kubeconfig = self.cluster.kubeconfig_for(token, "grovekeeper")
@@ -163,7 +163,7 @@ class Installation:
             component.wait_ready()
 
     def _start(self, name: str) -> Component:
-        port = free_port()
+        port = ports.free()
         component = Component(
             name,
             ["run", name.partition("-")[0], *self._arguments],
@@ -264,14 +264,6 @@ def _point_at(configuration: Object, port: int) -> None:
     for hook in configuration["webhooks"]:
         path = hook["clientConfig"].pop("service")["path"]
         hook["clientConfig"]["url"] = f"https://127.0.0.1:{port}{path}"
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def nodes(prefix: str, count: int, **resources: str) -> Iterator[Object]:

