@@ -228,7 +228,9 @@ class Load:
         listed = self.cluster.request("GET", path)["items"]
         decided = referee.decisions(listed, names.ANNOTATION_PLACEMENT)
         with self._watch.lock:
-            return self._watch.referee.verdict(self._cliques(), decided, time.monotonic())
+            verdict = self._watch.referee.verdict(self._cliques(), decided, time.monotonic())
+        self.say(f"longest that a gang had a part of its minimum on nodes: {verdict.longest_partial:.1f} s")
+        return verdict
 
     def _cliques(self) -> dict[str, int]:
         return {fqn: pods for obj in self.wanted.values() for fqn, pods in mix.cliques(obj).items()}

@@ -8,7 +8,7 @@ import pytest
 from grovekeeper.embedded.cluster import EmbeddedCluster
 from tests.bench import load, mix
 from tests.e2e import statuses
-from tests.e2e.world import Object, World
+from tests.e2e.world import PATIENCE, Object, World
 
 SCHEDULER = "/apis/scheduler.grove.io/v1alpha1"
 
@@ -80,13 +80,14 @@ class Pods:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300 * PATIENCE)
 def test_mixed_gangs_beside_pods_of_others_are_whole_and_where_they_were_pinned(world: World) -> None:
     """100 nodes, 500 pods; an independent referee follows every event of the run."""
     place = mix.Place(world.namespace, world.namespace)
     embedded = isinstance(world.cluster, EmbeddedCluster)
     background: load.Background = Pods(world, place) if embedded else load.Deployment(world.cluster, place)
     world.nodes += [node["metadata"]["name"] for node in mix.nodes(place, 100)]
-    size = load.Size(nodes=100, pods=500, largest=16, background=(40, 115, 20), patience=100)
+    size = load.Size(nodes=100, pods=500, largest=16, background=(40, 115, 20), patience=60 * PATIENCE)
     run = load.Load(world.cluster, place, size, background, print)
     try:
         verdict = run.run(seed=7)
