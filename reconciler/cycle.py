@@ -160,6 +160,8 @@ class Cycle:
         await children.together(creation.nominate(self._ctx, pod, None) for pod in outgrown)
         await self._releases.carry_out(chosen, answer.nodes)
         metrics.GANGS_PLACED.inc()
+        text = decisions.placed(found.gang.name, answer, levels)
+        self._ctx.events.normal(found.w.raw, "GangPlaced", text, self._ctx.clock.stamp())
 
     def _outgrown(
         self,

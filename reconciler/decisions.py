@@ -36,6 +36,17 @@ def left_out(answer: request.Placement) -> str | None:
     return f"no room for {len(answer.left_out)} pods above the minimum" if answer.left_out else None
 
 
+def placed(name: str, answer: request.Placement, levels: Mapping[str, str]) -> str:
+    """Return what is to be said of a gang that has its nodes: how many, and the narrowest domain that they share.
+
+    `levels` is topology domain to node label key, broadest first.
+    """
+    pods, nodes = len(answer.nodes), len({*answer.nodes.values()})
+    text = f"{name}: placed, {pods} pod{'s'[: pods != 1]} on {nodes} node{'s'[: nodes != 1]}"
+    shared = ((domain, answer.domains.get(key, ())) for domain, key in reversed([*levels.items()]))
+    return text + next((f", {domain} {found[0]}" for domain, found in shared if len(found) == 1), "")
+
+
 def reserved(live: raw.Object | None) -> dict[str, str]:
     """Return where the gang's pods were last: hostname to node."""
     return _annotated(live, names.ANNOTATION_RESERVED)

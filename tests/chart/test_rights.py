@@ -50,7 +50,7 @@ ALWAYS: dict[str, set[str]] = {
     "pods/status.": {"patch", "get", "list", "watch"},
     "pods/eviction.": {"create"},
     "secrets.": {"create"},
-    "events.": {"create"},
+    "events.": {"create", "patch"},
     # Owner references with blockOwnerDeletion (admission plug-in OwnerReferencesPermissionEnforcement).
     "podgangsets/finalizers.grove.io": {"update"},
     "podcliquesets/finalizers.grove.io": {"update"},

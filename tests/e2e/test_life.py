@@ -197,3 +197,22 @@ def test_a_managed_child_cannot_be_changed_by_hand_and_immutable_fields_say_so(w
     assert code == 403
     assert "spec.template.cliques[0].spec.minAvailable" in text
     assert "cannot be changed" in text
+
+
+@pytest.mark.slow
+def test_a_few_events_tell_why_many_gangs_wait_and_where_they_went(world: World) -> None:
+    def said(reason: str) -> list[Object]:
+        listed = world.request("GET", world.path("events", group="/api/v1"))["items"]
+        return [event for event in listed if event["reason"] == reason and event["involvedObject"]["name"] == "w"]
+
+    world.add_nodes(12, cordoned=12)
+    world.apply(world.set([world.clique("pc-a", 1)], replicas=12))
+    world.wait_pods(12, 0)
+    world.wait(lambda: any("(and 9 more)" in event["message"] for event in said("GangUnschedulable")), "one for all")
+    assert len(said("GangUnschedulable")) < 6
+    assert said("GangPlaced") == []
+    world.uncordon(12)
+    world.wait_pods(12, 12)
+    world.wait(lambda: said("GangPlaced"), "the event of where gangs went")
+    assert len(said("GangPlaced")) < 6
+    assert "placed, 1 pod on 1 node" in said("GangPlaced")[0]["message"]

@@ -4,6 +4,7 @@ import pytest
 
 from grovekeeper.api import names, raw
 from grovekeeper.api.validate import syntax
+from grovekeeper.placement import request
 from grovekeeper.reconciler import decisions
 
 
@@ -41,3 +42,12 @@ def test_a_small_decision_can_be_read_by_people() -> None:
 def test_a_decision_that_cannot_be_read_counts_as_none(text: str) -> None:
     assert decisions.placement(gang({names.ANNOTATION_PLACEMENT: text})) == {}
     assert decisions.placement(None) == {}
+
+
+def test_where_a_gang_went_is_said_with_the_narrowest_domain_that_it_shares() -> None:
+    levels = {"block": "example.com/block", "rack": "example.com/rack", "host": "kubernetes.io/hostname"}
+    domains = {"example.com/block": ("b0",), "example.com/rack": ("r1",), "kubernetes.io/hostname": ("n1", "n2")}
+    two = request.Placement({"a": "n1", "b": "n2", "c": "n2"}, (), domains, 1.0)
+    assert decisions.placed("g", two, levels) == "g: placed, 3 pods on 2 nodes, rack r1"
+    one = request.Placement({"a": "n1"}, (), {}, 1.0)
+    assert decisions.placed("g", one, {}) == "g: placed, 1 pod on 1 node"
