@@ -32,12 +32,18 @@ class Writer:
     async def persist(
         self, found: view.Found, levels: Mapping[str, str], nodes: Mapping[str, str], score: float | None = None
     ) -> None:
-        """Persist the decision with the PodGang in one write; decisions of pods that live on are kept."""
+        """Persist the decision with the PodGang in one write; decisions of released pods that live on are kept.
+
+        One about a gated pod goes with the next decision about its gang, which may be for another domain: a pod that
+        this one leaves out is not to be released by an older one.
+        """
         w, gang = found.w, found.gang
         references = {fqn: [p["metadata"]["name"] for p in pods if plan.alive(p)] for fqn, pods in found.pods.items()}
         alive = {name for listed in references.values() for name in listed}
+        gated = {p["metadata"]["name"] for pods in found.pods.values() for p in pods if nodes and plan.gated(p)}
         live = self.ctx.stores.gangs.get(w.namespace, gang.name)
-        decided = {name: node for name, node in {**decisions.placement(live), **nodes}.items() if name in alive}
+        before = {name: node for name, node in decisions.placement(live).items() if name not in gated}
+        decided = {name: node for name, node in {**before, **nodes}.items() if name in alive}
         cliques = [self.ctx.stores.cliques.get(w.namespace, member.fqn) for member in gang.members]
         hosts = {p["metadata"]["name"]: p["spec"].get("hostname") or "" for pods in found.pods.values() for p in pods}
         known = {**decisions.reserved(live), **{hosts[name]: node for name, node in decided.items()}}
