@@ -71,6 +71,8 @@ class Cycle:
         decided = decisions.placement(live)
         key = keys.gang(w.namespace, gang.name)
         avoid = self._releases.avoided(key)
+        if doubtful := self._releases.in_doubt(gated):
+            await self._make_sure(found, gated, doubtful, decided)
         if (ends := self._preemption.goes_on(key)) is not None:
             return ends
         if not decisions.preempted(live) and self._stands(gated, decided, avoid):
@@ -108,6 +110,15 @@ class Cycle:
         if answer.nodes:
             await self._decide(found, levels, answer, gated, homes)
         return decisions.left_out(answer)
+
+    async def _make_sure(
+        self, found: view.Found, gated: Sequence[raw.Object], doubtful: Mapping[str, str], decided: Mapping[str, str]
+    ) -> None:
+        """Carry out what may or may not have been carried out; raises kube.errors.KubeError in any case."""
+        if any(decided.get(name) != node for name, node in doubtful.items()):
+            # Somebody has deleted the PodGang meanwhile: an owner after this one reads there what may have been done.
+            await self._writer.persist(found, self._writer.levels(found.w), doubtful)
+        await self._releases.make_sure(gated, doubtful)
 
     def _stands(self, gated: Sequence[raw.Object], decided: Mapping[str, str], avoid: Sequence[str]) -> bool:
         """Return whether all these pods have been decided about, and their nodes still take them and have the room.

@@ -3,6 +3,7 @@
 See docs/decisions/0005-hold-pin-ungate.md.
 """
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ class Releases:
     taken: occupancy.Occupancy
     sent: dict[str, float] = field(default_factory=dict)
     """UID of a pod whose gate we removed, to the monotonic time of it."""
+    doubtful: dict[str, str] = field(default_factory=dict)
+    """UID of a pod whose release was not answered, to the node: it may have been carried out, or may still be."""
     refused: dict[str, dict[str, float]] = field(default_factory=dict)
     """Key of a gang, to the nodes that it keeps away from, to the monotonic time until which it does."""
     _away: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -37,8 +40,18 @@ class Releases:
     """Keys of gangs that were seen whole; their status says so only after a while."""
 
     def begin(self) -> None:
-        """Begin an ownership: another owner may have made the gangs anew since this one saw them whole."""
+        """Begin an ownership: another owner may have made the gangs anew since this one saw them whole.
+
+        What this one was in doubt about is what was decided, or somebody else has decided it anew since.
+        """
         self._whole.clear()
+        decided = {
+            pod["metadata"]["uid"]: node
+            for live in self.ctx.stores.gangs.all()
+            for name, node in (decisions.placement(live) if self.doubtful else {}).items()
+            if (pod := self.ctx.stores.pods.get(live["metadata"]["namespace"], name)) is not None
+        }
+        self.doubtful = {uid: node for uid, node in self.doubtful.items() if decided.get(uid) == node}
 
     async def carry_out(self, pods: Sequence[raw.Object], nodes: Mapping[str, str]) -> None:
         """Hold where somebody could take the room, then pin and ungate every pod with one patch."""
@@ -51,11 +64,27 @@ class Releases:
             raise errors.Conflict("a member went while the gang was being placed: looking again")
         await children.together(self._release(pod, nodes[pod["metadata"]["name"]]) for pod in pods)
 
+    def in_doubt(self, pods: Sequence[raw.Object]) -> dict[str, str]:
+        """Return by pod name the nodes to which these pods may have been released already, or may still be."""
+        found = ((pod["metadata"]["name"], self.doubtful.get(pod["metadata"]["uid"])) for pod in pods)
+        return {name: node for name, node in found if node is not None}
+
+    async def make_sure(self, pods: Sequence[raw.Object], nodes: Mapping[str, str]) -> None:
+        """Release once more what may have been released to these nodes (by pod name): nothing is decided in doubt.
+
+        Whichever of the two requests comes second finds the gate gone. Raises kube.errors.Conflict (look again) when
+        each of them was answered, and kube.errors.Unavailable while one is not.
+        """
+        doubtful = [pod for pod in pods if pod["metadata"]["name"] in nodes]
+        await children.together(self._release(pod, nodes[pod["metadata"]["name"]]) for pod in doubtful)
+        raise errors.Conflict("whether pods of the gang had been released was not known: looking again")
+
     async def _release(self, pod: raw.Object, node: str) -> None:
         metadata = pod["metadata"]
         fresh = ownership.known(self.ctx, resources.PODS, pod)
         # What is not there is not charged any more, and stays so.
         if fresh is None or not plan.gated(fresh) or plan.terminating(fresh):
+            self.doubtful.pop(metadata["uid"], None)
             return
         self.taken.room.assume(metadata["uid"], fresh["spec"], node)
         try:
@@ -66,6 +95,11 @@ class Releases:
             _LOG.info("pod %s/%s was not released: %s", metadata["namespace"], metadata["name"], error)
             await self._look_again(fresh, error)
             return
+        except (errors.Unavailable, asyncio.CancelledError) as error:
+            if not isinstance(error, errors.Unavailable) or error.is_in_doubt:
+                self.doubtful[metadata["uid"]] = node
+            raise
+        self.doubtful.pop(metadata["uid"], None)
         stored["metadata"].pop("managedFields", None)
         self.sent[metadata["uid"]] = self.ctx.clock.monotonic()
         self.ctx.stores.pods.observe(stored)
@@ -80,6 +114,8 @@ class Releases:
         uid = pod["metadata"]["uid"]
         live = await children.reread(self.ctx, resources.PODS, pod)
         node = decisions.place_of(live) if live is not None else None
+        if isinstance(refusal, errors.Invalid) or live is None or not plan.gated(live):
+            self.doubtful.pop(uid, None)  # of two requests alike both are refused, or one has been carried out
         if live is not None and node is not None:
             self.taken.room.assume(uid, live["spec"], node)
         elif live is None or not plan.alive(live) or not plan.gated(live):
@@ -88,7 +124,9 @@ class Releases:
             raise children.changed(resources.PODS, pod, live, refusal) from refusal
 
     def on_pod(self, old: raw.Object | None, new: raw.Object | None) -> None:
-        """Take in that a kubelet has refused to run a pod: two schedulers had given away the same room."""
+        """Take in that a pod is released, or that a kubelet has refused to run it: its room was given away twice."""
+        if new is not None and not plan.gated(new):
+            self.doubtful.pop(new["metadata"]["uid"], None)
         why = decisions.turned_away(new)
         gang = ((new or {}).get("metadata", {}).get("labels") or {}).get(names.LABEL_PODGANG)
         if new is not None and gang and why and not decisions.turned_away(old):
@@ -188,3 +226,4 @@ class Releases:
     def gone(self, uid: str) -> None:
         """Forget a pod that is gone."""
         self.sent.pop(uid, None)
+        self.doubtful.pop(uid, None)

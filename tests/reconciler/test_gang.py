@@ -181,7 +181,7 @@ async def test_a_decided_node_that_was_lost_is_replaced_and_the_released_pods_st
         if resource is resources.PODS:
             released += 1
             if released == 2:
-                raise errors.Unavailable("gone")
+                raise errors.Unavailable("gone", {"code": 500})
 
     here.api.before = dies
     with pytest.raises(errors.Unavailable):

@@ -34,7 +34,7 @@ async def half_released(*cpus: int) -> Placing:
     here = Placing(*cpus, hold="never")
     await here.apply(pair())
     await here.arrive()
-    failing_once(here, errors.Unavailable("no answer"))
+    failing_once(here, errors.Unavailable("no", {"code": 500, "message": "failed calling webhook"}))
     with pytest.raises(errors.Unavailable):
         await here.run(DEMO)
     here.api.before = None
