@@ -67,6 +67,10 @@ class Audit:
         checks = (self._minimum, self._eligible, self._room, self._levels, self._spread, self._even, self._repelled)
         return [text for check in checks for text in check()]
 
+    def domain_faults(self) -> list[str]:
+        """Return what is wrong with the domains into which the pods go, a sentence each."""
+        return [text for check in (self._levels, self._spread, self._even) for text in check()]
+
     def _minimum(self) -> Iterator[str]:
         for group in self.gang.groups:
             here = len(self._fixed({group.name})) + sum(self.group_of[name] == group.name for name in self.placed)

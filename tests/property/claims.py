@@ -39,7 +39,7 @@ def users(server: plane.Plane, pod: raw.Object) -> list[str]:
     }
     return [
         other["metadata"]["name"]
-        for other in server.of("pods").values()
+        for other in server.ours()
         if other is not pod and not plan.gated(other) and not plan.finished(other) and mine & {*named(other)}
     ]
 
@@ -56,7 +56,7 @@ def faults(server: plane.Plane, obj: raw.Object) -> Iterator[str]:
         asked = live["spec"]["replicas"] if live is not None else 0
         wanted |= {f"demo-{index}-own", f"{group}-all-wide"}
         wanted |= {f"{group}-{j}-own" for j in range(max(asked, least) if asked else 0)}
-    for pod in server.of("pods").values():
+    for pod in server.ours():
         clique = pod["metadata"]["labels"][names.LABEL_PODCLIQUE]
         if clique.endswith("-front"):
             wanted.add(f"{clique}-{plan.pod_index(pod)}-own")

@@ -61,7 +61,7 @@ def _pods(sequence: moves.Sequence) -> Iterator[str]:
     assert obj is not None
     hashes = {clique.name: clique.template_hash for clique in parse.workload(obj).cliques}
     by_clique: dict[str, list[raw.Object]] = {}
-    for pod in server.of("pods").values():
+    for pod in server.ours():
         if not plan.alive(pod):
             yield f"{pod['metadata']['name']} has not gone"
         by_clique.setdefault(pod["metadata"]["labels"][names.LABEL_PODCLIQUE], []).append(pod)

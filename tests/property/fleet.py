@@ -12,7 +12,7 @@ from grovekeeper.expand import plan
 from grovekeeper.kube import resources
 from grovekeeper.placement import shape
 from grovekeeper.reconciler import caches, pins, worker
-from tests.property import claims, plane, processes
+from tests.property import claims, domains, plane, processes
 from tests.reconciler import world
 
 ROUNDS = 400
@@ -22,10 +22,13 @@ RESYNC = timedelta(seconds=600)
 class Fleet:
     """Two workers, of which one owns placement, and a dispatcher, on one plane."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, **options: Any) -> None:
         self.chance = random.Random(seed)
         self.clock = world.Clock()
-        self.server = plane.Plane(self.clock)
+        self.server = plane.Plane(self.clock, self.chance)
+        self.server._put("clustertopologybindings", domains.BINDING)
+        self.domains = domains.Watch(self.server)
+        self._options = options
         self.queues = {name: processes.Queue(name, self.clock) for name in (worker.RECONCILE, worker.PLACE)}
         self.broken: list[str] = []
         """What was found wrong at a write."""
@@ -40,7 +43,7 @@ class Fleet:
         self._lead()
 
     def _worker(self) -> processes.Process:
-        made = processes.Process(self.server, self.queues, self.chance, self._observe)
+        made = processes.Process(self.server, self.queues, self.chance, self._observe, **self._options)
         made.start(self.server)
         return made
 
@@ -92,6 +95,7 @@ class Fleet:
         self._raise_the_dead()
         for each in self.everybody():
             each.deliver()
+            each.note_strangers()
         if self._next_resync <= self.clock.moment:
             self._next_resync = self.clock.moment + RESYNC
             self.watcher.dispatch.resync()
@@ -103,6 +107,7 @@ class Fleet:
         await asyncio.gather(self._pump(), *jobs)
         await self._send()
         self._note_whole()
+        self.broken += (text for text in self.domains.torn() if text not in self.broken)
 
     async def _pump(self) -> None:
         """Have the dispatcher hear and send while the workers are in the middle of things."""
@@ -111,6 +116,13 @@ class Fleet:
             for _ in range(self.chance.randrange(12)):
                 await asyncio.sleep(0)
             self.watcher.deliver()
+            if self.chance.random() < 0.3:
+                for _ in range(self.chance.randrange(4)):
+                    self.server.crowd()
+                self.server.bind()
+                await self.server.land()
+                for each in self.workers:
+                    each.deliver()
 
     async def _send(self) -> None:
         try:
@@ -183,10 +195,13 @@ class Fleet:
                 self.broken.append(f"{key[1]} is a second living pod of the index of {other['metadata']['name']}")
 
     def _is_of_the_set(self, pod: raw.Object) -> bool:
-        """Whether the pod's PodClique and the set of it are there: what is of an earlier one goes as a whole."""
+        """Whether the pod's PodClique, the set of it and its replica are there: what is of others goes as a whole."""
         clique = self.server.of("podcliques").get(("ns", pod["metadata"]["labels"][names.LABEL_PODCLIQUE]))
         obj = self.the_set()
         if clique is None or obj is None or plan.terminating(clique):
+            return False
+        label = names.DIALECTS[obj["kind"]].label_replica_index
+        if int(pod["metadata"]["labels"][label]) >= obj["spec"]["replicas"]:
             return False
         mine = clique["metadata"]["uid"] == pod["metadata"]["ownerReferences"][0]["uid"]
         return mine and clique["metadata"]["ownerReferences"][0]["uid"] == obj["metadata"]["uid"]
@@ -219,6 +234,9 @@ class Fleet:
         node = self.server.of("nodes").get(("", target))
         mine = [
             p for p in self.server.live() if p is not pod and target in (p["spec"].get("nodeName"), pins.pinned_to(p))
+        ]
+        mine += [
+            p for p in process.ctx.stores.pods.by_index("node", target) if p["metadata"]["uid"] in process.strangers
         ]
         if node is not None and sum(map(plane.cpu, [pod, *mine])) > shape.allocatable(node)["cpu"]:
             self.broken.append(f"{name} makes {target} too full beside {[p['metadata']['name'] for p in mine]}")

@@ -9,17 +9,18 @@ from grovekeeper.api import names, raw
 from grovekeeper.expand import plan
 from grovekeeper.kube import errors, resources
 from grovekeeper.reconciler import caches
-from tests.property import claims, fleet
+from tests.property import claims, domains, fleet
 from tests.reconciler import world
 
 Move = tuple[Any, ...]
+STIR = 30
 SMALL = st.integers(0, 5)
 WHO = st.sampled_from(["worker 0", "worker 1", "dispatcher"])
 KINDS = st.sampled_from(["pods", "pods", "podcliques", "podcliquescalinggroups", "podgangs", "resourceclaims"])
 FEEDS = st.sampled_from(
     ["pods", "podcliques", "podcliquescalinggroups", "podgangs", "podcliquesets", "nodes", "resourceclaims"]
 )
-TROUBLE = st.lists(st.sampled_from(["refused", "lost", "unanswered", "fine", "fine"]), min_size=1, max_size=12)
+TROUBLE = st.lists(st.sampled_from(["refused", "lost", "unanswered", "late", "fine", "fine"]), min_size=1, max_size=12)
 MOVES: st.SearchStrategy[Move] = st.one_of(
     st.tuples(st.just("scale set"), st.integers(0, 2)),
     st.tuples(st.just("scale clique"), SMALL, st.integers(0, 3)),
@@ -31,6 +32,7 @@ MOVES: st.SearchStrategy[Move] = st.one_of(
     st.tuples(st.just("fail pod"), SMALL),
     st.tuples(st.just("evict pod"), SMALL),
     st.tuples(st.just("rival"), st.sampled_from(["comes", "goes"])),
+    st.tuples(st.just("crowd"), st.sampled_from([0, 4, 8])),
     st.tuples(st.just("lose node"), SMALL),
     st.tuples(st.just("remove node"), SMALL),
     st.tuples(st.just("nodes back")),
@@ -50,22 +52,66 @@ SHAPES = st.fixed_dictionaries(
     {
         "least": st.sampled_from([1, 2]),
         "least_groups": st.sampled_from([1, 2]),
-        "nodes": st.sampled_from([4, 8, 12]),
+        "nodes": st.sampled_from([4, 8, 12, 20]),
         "settled": st.booleans(),
         "shares": st.booleans(),
+        "asks": st.sampled_from(["nothing", *domains.ASKS]),
+        "above": st.sampled_from([0, 0, 3]),
+        "rooms": st.sampled_from([(2,), (2,), (3, 1, 2), (6, 2)]),
+        "hold": st.sampled_from(["contended", "contended", "always", "never"]),
+        "rival": st.sampled_from([10, 0]),
+        "crowd": st.just(0),
     }
+)
+CROWDED = st.fixed_dictionaries(
+    {
+        "least": st.just(2),
+        "least_groups": st.sampled_from([1, 2]),
+        "nodes": st.sampled_from([10, 15]),
+        "settled": st.just(False),
+        "shares": st.just(False),
+        "asks": st.sampled_from([*domains.ASKS]),
+        "above": st.sampled_from([2, 4]),
+        "rooms": st.sampled_from([(2,), (3, 1, 2), (4, 2)]),
+        "hold": st.sampled_from(["contended", "always"]),
+        "rival": st.sampled_from([10, 0]),
+        "crowd": st.sampled_from([8, 16]),
+    }
+)
+"""Little room, which pods of others take and give back all the time: decisions fall again and again, and are held."""
+JOSTLING: st.SearchStrategy[Move] = st.one_of(
+    st.tuples(st.just("wait"), st.sampled_from([1.0, 5.0, 40.0])),
+    st.tuples(st.just("work"), st.integers(1, 6)),
+    st.tuples(st.just("crowd"), st.sampled_from([0, 8, 16])),
+    st.tuples(st.just("rival"), st.sampled_from(["comes", "goes"])),
+    st.tuples(st.just("scale clique"), SMALL, st.integers(2, 6)),
+    st.tuples(st.just("scale group"), SMALL, st.integers(1, 3)),
+    st.tuples(st.just("scale set"), st.integers(1, 2)),
+    st.tuples(st.just("delete"), st.just("pods"), SMALL),
+    st.tuples(st.just("evict pod"), SMALL),
+    st.tuples(st.just("lose node"), SMALL),
+    st.tuples(st.just("nodes back")),
+    st.tuples(st.just("trouble"), WHO, TROUBLE),
+    st.tuples(st.just("kill"), WHO, st.integers(0, 12), st.booleans()),
+    st.tuples(st.just("hold"), WHO, FEEDS),
+    st.tuples(st.just("catch up")),
 )
 
 
 def manifest(shape: dict[str, Any], name: str = "demo") -> raw.Object:
-    """The set that a sequence begins with: front, and a group pool of lead and work; a CPU a pod."""
+    """The set that a sequence begins with: front, and a group pool of lead and work; a CPU a pod.
+
+    `above` is how many pods more than usual front has, beyond its minimum.
+    """
     obj = world.podset(shape["kind"], name)
     cliques = obj["spec"]["template"]["cliques"]
     for clique in cliques:
         clique["spec"]["podSpec"]["containers"][0]["resources"] = {"requests": {"cpu": "1"}}
+    cliques[0]["spec"]["replicas"] += shape["above"]
     cliques[0]["spec"]["minAvailable"] = cliques[2]["spec"]["minAvailable"] = shape["least"]
     obj["spec"]["template"]["podCliqueScalingGroups"][0]["minAvailable"] = shape["least_groups"]
     obj["spec"]["updateStrategy"] = {"type": shape["strategy"]}
+    domains.ask(obj, shape["asks"])
     if shape["shares"]:
         claims.share(obj)
     return obj
@@ -75,19 +121,23 @@ class Sequence:
     """A fleet with a set from Git, and the moves."""
 
     def __init__(self, seed: int, shape: dict[str, Any]) -> None:
-        self.fleet = fleet.Fleet(seed)
+        self.fleet = fleet.Fleet(seed, hold=shape["hold"])
         self.git = manifest(shape)
         self._first = copy.deepcopy(self.git)
         self.rival = manifest(shape, "rival")
         for clique in self.rival["spec"]["template"]["cliques"]:
-            clique["spec"]["podSpec"]["priority"] = 10
+            clique["spec"]["podSpec"]["priority"] = shape["rival"]
         self._next = 0
         self._settled = shape["settled"]
+        self.fleet.server.crowded = shape["crowd"]
+        self._rooms = shape["rooms"]
         for _ in range(shape["nodes"]):
             self.add_node()
 
-    def add_node(self) -> None:
-        self.fleet.server.node(f"n{self._next}", 2)
+    def add_node(self, cpu: int | None = None) -> None:
+        """Add a node of so many CPUs; by default of what the shape of the sequence says."""
+        room = self._rooms[self._next % len(self._rooms)] if cpu is None else cpu
+        self.fleet.server.node_in(f"n{self._next}", room, domains.labels(self._next))
         self._next += 1
 
     async def apply(self) -> None:
@@ -103,10 +153,12 @@ class Sequence:
     async def begin(self) -> None:
         """Apply the set; with `settled` let it come up before anything else happens."""
         await self.apply()
+        self.fleet.server.stir = STIR
         await self.fleet.settle(fleet.ROUNDS if self._settled else 1)
 
     async def play(self, move: Move) -> None:
         """Do one move."""
+        self.fleet.server.stir = STIR
         await getattr(self, "_" + move[0].replace(" ", "_"))(*move[1:])
         await self.fleet.settle(2)
 
@@ -165,7 +217,7 @@ class Sequence:
         bound = [p for p in self.fleet.server.live() if p["spec"].get("nodeName")]
         if bound:
             pod = bound[number % len(bound)]
-            self.fleet.server.change("pods", pod, status={**pod["status"], "phase": "Failed"})
+            self.fleet.server.change("pods", pod, status={**(pod.get("status") or {}), "phase": "Failed"})
 
     async def _evict_pod(self, number: int) -> None:
         bound = [p for p in self.fleet.server.live() if p["spec"].get("nodeName")]
@@ -180,6 +232,9 @@ class Sequence:
             await self.fleet.server.create(resource, copy.deepcopy(self.rival))
         elif what == "goes" and there:
             await self.fleet.server.delete(resource, "rival", "ns")
+
+    async def _crowd(self, most: int) -> None:
+        self.fleet.server.crowded = most
 
     async def _lose_node(self, number: int) -> None:
         live = self._pick("nodes", number)
@@ -255,12 +310,13 @@ class Sequence:
         for process in self.fleet.everybody():
             process.fuse = None
             process.trouble = []
+        while self.fleet.server.late:
+            await self.fleet.server.land()
+        self.fleet.server.disperse()
         await self._rival("goes")
+        await self._crowd(0)
         await self._nodes_back()
-        for _ in range(16):
-            self.add_node()
+        for _ in range(20):
+            self.add_node(8)
         await self.apply()
         await self.fleet.advance(1800)
-
-    def alive(self) -> list[raw.Object]:
-        return [pod for pod in self.fleet.server.of("pods").values() if plan.alive(pod)]

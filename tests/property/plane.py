@@ -3,8 +3,10 @@
 Scheduler, kubelet, node controller and garbage collector do one thing each time they are asked; nothing waits.
 """
 
+import contextlib
+import random
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -18,7 +20,11 @@ from tests.reconciler import placing, world
 GRACE = timedelta(seconds=2)
 COLLECTION = timedelta(seconds=1)
 EVICTION = timedelta(seconds=60)
-WAITING = timedelta.max
+ELSE = "else"
+"""The namespace of pods that are none of ours."""
+_OWNERS = (*resources.SETS.values(), resources.PODCLIQUES, resources.SCALINGGROUPS)
+PLURALS = {resource.kind: resource.plural for resource in _OWNERS}
+SETS = tuple(resource.plural for resource in resources.SETS.values())
 
 
 class Event(NamedTuple):
@@ -46,20 +52,43 @@ class Log(list[tuple[str, raw.Object | None, raw.Object | None]]):
 class Plane(placing.Api):
     """The API server, with the other controllers' work as methods."""
 
-    def __init__(self, time: world.Clock) -> None:
+    def __init__(self, time: world.Clock, chance: random.Random) -> None:
         super().__init__(time)
+        self._chance = chance
         self.log = Log()
         self.changes = self.log
         self._since: dict[str, datetime] = {}
         """When something was first seen that lasts a while (a pod terminates, an owner is gone), by its mark."""
         self.timers: list[datetime] = []
+        self.crowded = 0
+        """How many pods of others there may be at a time."""
+        self.stir = 0
+        """How many of them may still come or go, until the next move: then everything is to come to rest."""
+        self._strangers = 0
+        self.late: list[Callable[[], Awaitable[object]]] = []
+        """Requests that are carried out only after their client has given up waiting for the answer."""
 
     @property
     def now(self) -> datetime:
         return self._time.now()
 
+    def ours(self) -> list[raw.Object]:
+        """The pods that are members of sets."""
+        return [pod for (namespace, _), pod in self.of("pods").items() if namespace == "ns"]
+
     def live(self) -> list[raw.Object]:
-        return [pod for pod in self.of("pods").values() if plan.alive(pod)]
+        """Those of them that count."""
+        return [pod for pod in self.ours() if plan.alive(pod)]
+
+    def is_current(self, obj: raw.Object) -> bool:
+        """Whether an object's owner is there and is not being deleted, and so on up to the set."""
+        owner = (obj["metadata"].get("ownerReferences") or [None])[0]
+        if owner is None:
+            return True
+        plural = PLURALS[owner["kind"]]
+        found = self.of(plural).get(("ns", owner["name"]))
+        same = found is not None and found["metadata"]["uid"] == owner["uid"] and not plan.terminating(found)
+        return found is not None and same and self.is_current(found)
 
     def change(self, plural: str, obj: raw.Object, **fields: raw.Json) -> raw.Object:
         """Store an object with other top-level fields, as a controller of Kubernetes does."""
@@ -83,11 +112,38 @@ class Plane(placing.Api):
             self.change("pods", pod, status={**(pod.get("status") or {}), "conditions": [*listed, why]})
             await self.delete(resources.PODS, name, namespace)
 
+    def strangers(self) -> list[str]:
+        """The names of the pods of others."""
+        return sorted(name for namespace, name in self.of("pods") if namespace == ELSE)
+
+    def crowd(self) -> None:
+        """Have pods of others come and go, which take whatever room kube-scheduler finds for them."""
+        there = self.strangers()
+        if not self.stir or not (there or self.crowded):
+            return
+        self.stir -= 1
+        if len(there) < self.crowded and self._chance.random() < 0.7:
+            self._strangers += 1
+            self.foreign(f"other-{self._strangers}")
+        elif there:
+            self.remove("pods", self.of("pods")[ELSE, self._chance.choice(there)])
+
+    def disperse(self) -> None:
+        """Have all pods of others go."""
+        for name in self.strangers():
+            self.remove("pods", self.of("pods")[ELSE, name])
+
+    async def land(self) -> None:
+        """Carry out a request that is late; what it is answered nobody hears."""
+        if self.late:
+            with contextlib.suppress(errors.KubeError):
+                await self.late.pop(0)()
+
     def work(self) -> None:
         """Let every controller of Kubernetes look once."""
         self.timers.clear()
         self._evict()
-        self._bind()
+        self.bind()
         self._run()
         self._collect()
 
@@ -102,17 +158,30 @@ class Plane(placing.Api):
     def _node_of(self, pod: raw.Object) -> raw.Object | None:
         return self.of("nodes").get(("", pod["spec"].get("nodeName") or ""))
 
-    def _bind(self) -> None:
-        """The scheduler: it knows no gangs, only pins and room."""
+    def bind(self) -> None:
+        """The scheduler: it knows no gangs, only pins, nominations and room."""
         for pod in list(self.of("pods").values()):
             if pod["spec"].get("nodeName") or pod["spec"].get("schedulingGates") or not plan.alive(pod):
                 continue
-            target = self.of("nodes").get(("", pins.pinned_to(pod) or ""))
+            target = self._open(pod) if pod["metadata"]["namespace"] == ELSE else self._pinned(pod)
             if target is not None and shape.refusal(pod["spec"], target) is None and self.room(target) >= cpu(pod):
                 self.change("pods", pod, spec={**pod["spec"], "nodeName": target["metadata"]["name"]})
             else:
                 verdict = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
                 self._conditions(pod, "Pending", verdict)
+
+    def _pinned(self, pod: raw.Object) -> raw.Object | None:
+        return self.of("nodes").get(("", pins.pinned_to(pod) or ""))
+
+    def _open(self, pod: raw.Object) -> raw.Object | None:
+        """A node that a pod of others may take: any with room that is not held by nomination."""
+        held: dict[str, int] = defaultdict(int)
+        for other in self.of("pods").values():
+            if not other["spec"].get("nodeName") and plan.alive(other):
+                held[(other.get("status") or {}).get("nominatedNodeName") or ""] += cpu(other)
+        found = [n for n in self.of("nodes").values() if self.room(n) - held[n["metadata"]["name"]] >= cpu(pod)]
+        found = [node for node in found if shape.refusal(pod["spec"], node) is None]
+        return self._chance.choice(found) if found else None
 
     def room(self, node: raw.Object) -> int:
         """Milli-CPUs of a node that no bound pod has."""

@@ -194,6 +194,9 @@ class Line:
         if trouble == "lost":
             raise errors.Unavailable("the request is lost")
         process.observer(process, verb, resource, rest, more)
+        if trouble == "late":
+            self._server.late.append(partial(getattr(self._server, verb), resource, *rest, **more))
+            raise errors.Unavailable("no answer yet")
         answer = await getattr(self._server, verb)(resource, *rest, **more)
         if trouble == "unanswered":
             raise errors.Unavailable("the answer is lost")
@@ -231,7 +234,10 @@ class Process:
         """After how many more calls to die, and whether the last of them takes effect."""
         self.calls = 0
         self.trouble: list[str] = []
-        """What becomes of the next writes: refused, lost on the way, unanswered, or (any other word) nothing."""
+        """What becomes of the next writes: refused, lost on the way, unanswered, late (carried out when nobody waits
+        for the answer any more), or (any other word) nothing."""
+        self.strangers: set[str] = set()
+        """UIDs of the pods of others that were known to be on nodes when the round began: others may come too late."""
         self.faults: list[Exception] = []
         self.chance = chance
         self.observer = observer
@@ -269,6 +275,11 @@ class Process:
             self._heard = self._log.length
             for feed in self.feeds.values():
                 feed.deliver()
+
+    def note_strangers(self) -> None:
+        """Remember which pods of others this process knows to be on nodes."""
+        known = (pod for pod in self.ctx.stores.pods.all() if pod["spec"].get("nodeName"))
+        self.strangers = {pod["metadata"]["uid"] for pod in known if pod["metadata"]["namespace"] == plane.ELSE}
 
     def held(self) -> bool:
         return any(feed.held or feed.behind() for feed in self.feeds.values())

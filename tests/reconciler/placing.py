@@ -25,11 +25,14 @@ class Api(world.Api):
             raise errors.Invalid(str(error)) from error
 
     def node(self, name: str, cpu: int = 1, rack: str = "r1", *, unschedulable: bool = False) -> None:
+        self.node_in(name, cpu, {"rack": rack}, unschedulable=unschedulable)
+
+    def node_in(self, name: str, cpu: int, labels: dict[str, str], *, unschedulable: bool = False) -> None:
+        """Add a node with these labels."""
         room = {"cpu": str(cpu), "pods": "110"}
         status = {"allocatable": room, "conditions": [{"type": "Ready", "status": "True"}]}
-        metadata = {"name": name, "labels": {"rack": rack}}
         spec = {"unschedulable": True} if unschedulable else {}
-        self._put("nodes", {"metadata": metadata, "spec": spec, "status": status})
+        self._put("nodes", {"metadata": {"name": name, "labels": labels}, "spec": spec, "status": status})
 
     def foreign(self, name: str, node: str | None = None, cpu: str = "1") -> None:
         """A pod that is not ours: bound, or looking for a node."""
