@@ -8,7 +8,7 @@ So a thousand gangs that wait cost the API server one write a minute, and not a 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -28,13 +28,15 @@ _TEXTS_KEPT = 1000
 _TOPICS = 10_000
 _CHARACTERS = 1024
 """A message may have no more (validation of core/v1 Event)."""
+_REMEMBERED = ("metadata", "message", "count")
 
 
 @dataclass(slots=True)
 class Topic:
     """One reason for which something is said of one object."""
 
-    about: raw.Object
+    about: Mapping[str, str]
+    """An ObjectReference: of the object nothing else is kept."""
     kind: str
     """Normal or Warning."""
     reason: str
@@ -69,7 +71,9 @@ class Topic:
 
     def wrote(self, event: raw.Object, now: float) -> None:
         """Remember what was written."""
-        self.event, self.written = event, now
+        self.event = {key: event[key] for key in _REMEMBERED if key in event}
+        self.event.get("metadata", {}).pop("managedFields", None)
+        self.written = now
         self.pause = min(max(_FIRST_PAUSE, 2 * self.pause), _LONGEST_PAUSE)
 
 
@@ -115,7 +119,7 @@ class Recorder:
         if topic is None:
             if len(self._topics) >= _TOPICS:
                 self._topics = dict(self._open)
-            topic = self._topics[key] = Topic(about, kind, reason)
+            topic = self._topics[key] = Topic(_reference(about), kind, reason)
         if topic.says_again(message, self._time()):
             topic.add(message, now, self._time())
             self._open[key] = topic
@@ -135,31 +139,21 @@ class Recorder:
     async def _count(self, event: raw.Object, stamp: str) -> raw.Object | None:
         """Say once more what an Event says; None where it is gone: they are kept for an hour."""
         body = {"count": event["count"] + 1, "lastTimestamp": stamp}
-        metadata = event["metadata"]
+        name, namespace = event["metadata"]["name"], event["metadata"]["namespace"]
         try:
-            return await self._client.patch(
-                resources.EVENTS, metadata["name"], metadata["namespace"], body, type="merge"
-            )
+            return await self._client.patch(resources.EVENTS, name, namespace, body, type="merge")
         except errors.NotFound:
             return None
 
     def _event(self, topic: Topic, text: str, stamp: str) -> raw.Object:
-        about = topic.about
-        metadata = about["metadata"]
         return {
             "apiVersion": "v1",
             "kind": "Event",
             "metadata": {
-                "generateName": f"{metadata['name'][:40]}.",
-                "namespace": metadata.get("namespace", "default"),
+                "generateName": f"{topic.about['name'][:40]}.",
+                "namespace": topic.about["namespace"] or "default",
             },
-            "involvedObject": {
-                "apiVersion": about["apiVersion"],
-                "kind": about["kind"],
-                "namespace": metadata.get("namespace", ""),
-                "name": metadata["name"],
-                "uid": metadata.get("uid", ""),
-            },
+            "involvedObject": topic.about,
             "type": topic.kind,
             "reason": topic.reason,
             "message": text,
@@ -169,3 +163,14 @@ class Recorder:
             "source": {"component": self._component},
             "reportingComponent": self._component,
         }
+
+
+def _reference(obj: raw.Object) -> dict[str, str]:
+    metadata = obj["metadata"]
+    return {
+        "apiVersion": obj["apiVersion"],
+        "kind": obj["kind"],
+        "namespace": metadata.get("namespace", ""),
+        "name": metadata["name"],
+        "uid": metadata.get("uid", ""),
+    }
