@@ -73,7 +73,8 @@ class Plugin:
     def _cannot_run(self, error: OSError) -> str:
         command = self._entry["command"]
         why = "cannot be run" if isinstance(error, PermissionError) else "is not there"
-        if isinstance(error, FileNotFoundError) and os.sep not in command:
+        if os.sep not in command and not any(os.path.exists(os.path.join(at, command)) for at in os.get_exec_path()):
+            # Also where the search ended with "permission denied", which one folder on the PATH is enough for.
             why = "is not on the PATH"
         hint = " ".join(str(self._entry.get("installHint") or "").split())
         step = f"install it ({hint})" if hint else "install it"
