@@ -136,7 +136,7 @@ class _Repelled:
 
 
 def _torn(gang: request.GangAsk, snapshot: Snapshot) -> bool:
-    """Return whether pods that have a node are in several domains of a level that they have to share."""
+    """Return whether pods that have a node are in several domains, or none, of a level that they have to share."""
     scopes = [({group.name for group in gang.groups}, gang.constraint)]
     scopes += [({*sub.groups}, sub.constraint) for sub in gang.subgangs]
     scopes += [({group.name}, group.constraint) for group in gang.groups]
@@ -145,7 +145,8 @@ def _torn(gang: request.GangAsk, snapshot: Snapshot) -> bool:
             continue
         ids = snapshot.domains(constraint.required)[0]
         rows = [snapshot.row_of(node) for name, node in gang.fixed.values() if name in mine]
-        if len({int(ids[row]) for row in rows if row is not None}) > 1:
+        domains = {int(ids[row]) for row in rows if row is not None}
+        if len(domains) > 1 or -1 in domains:
             return True
     return False
 

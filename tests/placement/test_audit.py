@@ -198,6 +198,15 @@ def test_nobody_goes_home_to_a_pod_that_keeps_away_from_it() -> None:
     assert answer.nodes["a-0"] != "n001"
 
 
+def test_nobody_goes_home_to_a_node_that_has_lost_its_label() -> None:
+    room = cluster(8)
+    bare = node(1)
+    del bare["metadata"]["labels"]["rack"]
+    room.upsert_node(bare)
+    answer = found(place.place(ask(held(group("a", 1, 1, constraint=RACK), "n001"), group("b", 1, 1)), room))
+    assert "n001" not in answer.nodes.values()
+
+
 def test_a_nominated_pod_of_lower_priority_keeps_nobody_away() -> None:
     room = cluster(1)
     room.upsert_pod(repelling("o", "n000", nominated=True))
