@@ -34,6 +34,8 @@ class Around:
     """Of each other set replica, where the set's replicas are spread."""
     groups: Mapping[str, Peers] = field(default_factory=dict)
     """By FQN of a scaling group that is spread: of each of its replicas that is not in this gang."""
+    followers: Sequence[gangs.Gang] = ()
+    """Scaled gangs of a base gang that have no place yet."""
     within: Within | None = None
     """Node label key and the values of it to which a scaled gang is bound: its base gang's domain."""
 
@@ -108,7 +110,21 @@ def ask(
         spread=_spread(gang.spread, levels),
         spread_peers=around.groups.get(gang.group, ()) if gang.group else around.replicas,
         levels=tuple(levels.values()),
+        followers=_followers(gang, around.followers, levels),
     )
+
+
+def _followers(
+    base: gangs.Gang, scaled: Sequence[gangs.Gang], levels: Mapping[str, str]
+) -> tuple[request.Followers, ...]:
+    """Return what scaled gangs ask for, by scaling group, told in cliques of the base gang that are of one template."""
+    like = {member.template.name: member.fqn for member in reversed(base.members)}
+    result = []
+    for name in dict.fromkeys(gang.group for gang in scaled):
+        mine = [gang for gang in scaled if gang.group == name]
+        asked = tuple((like[m.template.name], m.minimum) for m in mine[0].members if m.template.name in like)
+        result.append(request.Followers(len(mine), asked, _constraint(mine[0].pack, levels).required))
+    return tuple(result)
 
 
 def _pod(pod: raw.Object, around: Around) -> request.PodAsk:

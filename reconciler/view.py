@@ -114,7 +114,16 @@ class View:
         near = tuple(dict.fromkeys([*homes.values(), *near]))
         peers = self._replicas(found), self._groups(found)
         within = self._base_domain(found)
-        return asks.Around(near, reserved, tuple(avoid), closed, homes, minimum_only, *peers, within)
+        late = self._followers(found)
+        return asks.Around(near, reserved, tuple(avoid), closed, homes, minimum_only, *peers, late, within)
+
+    def _followers(self, found: Found) -> list[gangs.Gang]:
+        """Return the scaled gangs of a base gang that have no place yet, those that have no pods yet among them."""
+        w, gang = found.w, found.gang
+        if gang.base is not None:
+            return []
+        scaled = gangs.of_replica(w, gang.index, self.live(w, gang.index))[1:]
+        return [each for each in scaled if not self._nodes(w.namespace, "gang", [each.name])]
 
     def _base_domain(self, found: Found) -> asks.Within | None:
         """Return the node label and its values that a scaled gang must share with its base gang, where it must."""

@@ -48,7 +48,8 @@ class _Placed:
             peers[fqn] = tuple(self._nodes(each) for each in members if not mine & each)
         near = self.gangs.get(gang.base or "", ())
         within = self._room.within(gang.base_domain, self._levels, near) if gang.base is not None else None
-        return asks.Around(near=near, replicas=replicas, groups=peers, within=within)
+        scaled = gangs.of_replica(self._w, gang.index, model.Live())[1:] if gang.base is None else []
+        return asks.Around(near=near, replicas=replicas, groups=peers, followers=scaled, within=within)
 
     def _nodes(self, cliques_: set[str]) -> tuple[str, ...]:
         return tuple(sorted({node for fqn in cliques_ for node in self.cliques.get(fqn, ())}))

@@ -75,8 +75,8 @@ def _united(search: Search, unit: parts.Unit, rows: Ints, left: Sequence[bonds.U
 def fitting(search: Search, unit: parts.Unit, ids: Ints, rows: Ints) -> list[int]:
     """Return the domains that could hold every part of the unit by count on these rows, best first.
 
-    Best: near the base gang, fewest domains of the next level (but for nodes: see below), not whole, least room to
-    spare, name.
+    Best: near the base gang, room for those that follow (of the gang itself), fewest domains of the next level (but for
+    nodes: see below), not whole, least room to spare, name.
     """
     forced = {int(ids[row]) for row in search.rows_of(unit)}
     if len(forced) > 1:
@@ -105,10 +105,12 @@ def fitting(search: Search, unit: parts.Unit, ids: Ints, rows: Ints) -> list[int
         known = ids >= 0
         untouched[ids[known]] = search.whole[position][known]
     found = [int(domain) for domain in np.flatnonzero(usable) if not forced or int(domain) in forced]
+    others = search.company
+    alone = others.misses(ids, found) if others is not None and others.unit is unit else dict.fromkeys(found, 0)
     if position + 1 in search.wide:
-        return sorted(found, key=lambda d: (d not in near, needed[d], bool(untouched[d]), int(spare[d]), d))
+        return sorted(found, key=lambda d: (d not in near, alone[d], needed[d], bool(untouched[d]), int(spare[d]), d))
     # What comes next is nodes: a whole domain that stays whole is worth more than a node.
-    return sorted(found, key=lambda d: (d not in near, bool(untouched[d]), needed[d], int(spare[d]), d))
+    return sorted(found, key=lambda d: (d not in near, alone[d], bool(untouched[d]), needed[d], int(spare[d]), d))
 
 
 def spread(search: Search, unit: parts.Unit, rows: Ints) -> Iterator[Ints]:

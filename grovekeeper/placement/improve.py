@@ -36,7 +36,8 @@ class Answer:
 def cost(search: searching.Search, unit: parts.Unit) -> Cost:
     """Return what the choice costs, the most important first.
 
-    Wishes broken (the base gang's domain, preferred levels), domains used at each level from the top, whole domains
+    Wishes broken (the base gang's domain, preferred levels), levels at which those that follow have no room in the
+    gang's domain, domains used at each level from the top, whole domains
     opened at each level, nodes used, whole nodes opened. A level whose domains are single nodes counts as nodes:
     opening a rack costs the next gang more than a node costs this one.
     """
@@ -45,7 +46,8 @@ def cost(search: searching.Search, unit: parts.Unit) -> Cost:
     every = np.append(rows, kept)
     used = [_count(search.ids[level][every]) for level in search.wide]
     opened = [_count(search.ids[level][rows[search.whole[level][rows]]]) for level in search.wide]
-    return (_broken(search, unit, rows), *used, *opened, _count(every), int(search.whole[-1][rows].sum()))
+    alone = search.company.missed(rows) if search.company is not None else 0
+    return (_broken(search, unit, rows), alone, *used, *opened, _count(every), int(search.whole[-1][rows].sum()))
 
 
 def _count(numbers: Ints) -> int:
@@ -124,7 +126,8 @@ def _bound(search: searching.Search, unit: parts.Unit) -> Cost:
     wish = unit.constraint.preferred
     level = search.levels.index(wish) if wish in search.levels else -1
     missed = int(level in search.wide and used[search.wide.index(level)] > 1)
-    return (missed, *used[:-1], *opened[:-1], used[-1], opened[-1])
+    alone = search.company.least() if search.company is not None else 0
+    return (missed, alone, *used[:-1], *opened[:-1], used[-1], opened[-1])
 
 
 def _around(search: searching.Search, unit: parts.Unit, rows: Ints) -> Ints:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from grovekeeper.placement import bonds, candidates, explain, homes, improve, parts, request
+from grovekeeper.placement import bonds, candidates, company, explain, homes, improve, parts, request
 from grovekeeper.placement import search as searching
 from grovekeeper.placement import settle as settling
 from grovekeeper.placement.nodes import Ints
@@ -55,6 +55,8 @@ def _place(
     again = homes.everybody(gang, root, search)
     if again is not None:
         return again
+    wide = [search.ids[level] for level in search.wide]
+    search.company = company.company(gang, root, snapshot, search.free, wide)
     options = _options(search, root)
     for rows in options:
         if settling.settle(search, root, rows):

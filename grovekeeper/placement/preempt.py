@@ -9,7 +9,7 @@ Cost: at most `TRIES` searches and `COUNTS` counts over the nodes of one domain,
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from math import comb
 
@@ -53,6 +53,7 @@ def plan(ask: request.GangAsk, snapshot: Snapshot, gangs: Sequence[Victim]) -> P
     """Return the gangs to evict for this ask, or None: no eviction of lower gangs would make it fit."""
     if not ask.preempts:
         return None
+    ask = replace(ask, followers=())  # a wish evicts nobody
     lower = [victim for victim in gangs if victim.priority < ask.priority and victim.uids]
     # Lowest priority first, then youngest, then name: the place in this order is a victim's value.
     lower.sort(key=lambda victim: victim.name)

@@ -66,6 +66,17 @@ class SubgangAsk:
 
 
 @dataclass(frozen=True, slots=True)
+class Followers:
+    """Gangs of one kind that will be placed after this one and want to be near it: scaled gangs of a base gang."""
+
+    count: int
+    groups: tuple[tuple[str, int], ...]
+    """Names of groups of this ask, with how many pods like theirs each of the gangs has."""
+    required: str | None = None
+    """Node label key of the level of which each shares a domain."""
+
+
+@dataclass(frozen=True, slots=True)
 class GangAsk:
     """A whole gang: all or nothing for the minimum of every group.
 
@@ -93,6 +104,8 @@ class GangAsk:
     """Names of nodes that are kept for a gang that has waited longer."""
     levels: tuple[str, ...] = ()
     """Node label keys of the topology that applies, broadest first."""
+    followers: tuple[Followers, ...] = ()
+    """A wish for domains that have room for these, too."""
 
 
 @dataclass(frozen=True, slots=True)

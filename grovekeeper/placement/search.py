@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grovekeeper.placement import bonds, pack, parts, request
+from grovekeeper.placement import bonds, company, pack, parts, request
 from grovekeeper.placement.nodes import Ints, Mask
 from grovekeeper.placement.snapshot import Snapshot
 
@@ -60,6 +60,8 @@ class Search:
         """Label keys under which pods of the gang look at each other."""
         self.united: dict[bonds.United, int] = {}
         """The domain for pods that have to share one."""
+        self.company: company.Company | None = None
+        """Where there is room for those that follow, too."""
         self.near = [row for name in gang.near if (row := snapshot.row_of(name)) is not None]
         self.fixed: dict[str, list[int]] = {}
         """Rows of pods that have a node, by clique."""

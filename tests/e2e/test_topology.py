@@ -182,15 +182,15 @@ def test_tas14_each_set_replica_in_a_rack(world: World) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("replicas", [1, 2], ids=["tas15", "tas16"])
 def test_tas15_and_tas16_disaggregated_groups_in_racks_of_a_block(world: World, replicas: int) -> None:
-    """TAS16 has two set replicas, and a host as constraint of the prefill workers. Small pods: a block holds both."""
+    """TAS16 has two set replicas, and a host as constraint of the prefill workers; a block has no room for both."""
     bind(world)
     parts = {"decoder": ("dworker", "dleader"), "prefill": ("pworker", "pleader")}
     alone = {"pworker": need("host")} if replicas == 2 else {}
-    cliques = {name: small(world.clique(name, 1)) for names in parts.values() for name in names}
+    cliques = {name: world.clique(name, 1) for names in parts.values() for name in names}
     for name in alone:
         cliques[name] = pack(cliques[name], "host", world)
     groups = [pack(group(part, names, 2, 1), "rack", world) for part, names in parts.items()]
-    listed = [*cliques.values(), small(world.clique("router", 2))]
+    listed = [*cliques.values(), world.clique("router", 2)]
     up(world, world.set(listed, groups, replicas=replicas, **top(world, "block")), 10 * replicas)
     want = {}
     for index in range(replicas):

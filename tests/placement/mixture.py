@@ -59,10 +59,14 @@ def case(seed: int, *, nodes: int = 14, pods: int = 12) -> Case:
         levels=LEVELS,
     )
     others = [_other(i, chance.choice([*made]), chance) for i in range(chance.choice([0, 2, 5]))]
-    return _crowded(Case(made, others, gang), chance)
+    if chance.random() < 0.3:
+        each = chance.choice(cliques), chance.choice([1, 2])
+        late = request.Followers(chance.choice([1, 2, 9]), (each,), chance.choice([None, RACK, BLOCK]))
+        gang = replace(gang, followers=(late,))
+    return _crowded(Case(made, others, gang))
 
 
-def _crowded(found: Case, chance: random.Random) -> Case:
+def _crowded(found: Case) -> Case:
     """Return the case without the pods of others that overcommit a node."""
     kept: list[Object] = []
     for pod in found.pods:

@@ -62,6 +62,19 @@ async def test_a_scaled_gang_goes_elsewhere_where_its_base_gangs_domain_is_full_
     assert rack_of(here, "demo-0-pool-0") == {"r2"}
 
 
+async def test_a_base_gang_goes_where_its_scaled_gangs_will_have_room() -> None:
+    here = await room("r1", "r1", "r2", "r2", "r2")
+    await here.apply(tied(replicas=2))
+    await here.settle()
+    await here.bind()
+    await here.settle()
+    assert rack_of(here, "demo-0") == rack_of(here, "demo-0-pool-0") == {"r2"}
+    alone = await room("r1", "r1", "r2", "r2", "r2")
+    await alone.apply(tied())
+    await alone.settle()
+    assert rack_of(alone, "demo-0") == {"r1"}, "the tightest that holds it"
+
+
 async def test_a_scaled_gang_that_must_share_its_base_gangs_domain_waits_for_room_there_and_says_so() -> None:
     here = await scaled_out(await room("r1", "r1", "r2"), tied(baseDomain="rack"))
     assert rack_of(here, "demo-0") == {"r1"}
