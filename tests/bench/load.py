@@ -229,7 +229,8 @@ class Load:
         decided = referee.decisions(listed, names.ANNOTATION_PLACEMENT)
         with self._watch.lock:
             verdict = self._watch.referee.verdict(self._cliques(), decided, time.monotonic())
-        self.say(f"longest that a gang had a part of its minimum on nodes: {verdict.longest_partial:.1f} s")
+        what = "longest time for which a gang had only a part of its minimum on nodes"
+        self.say(f"{what}: {verdict.longest_partial:.1f} s")
         return verdict
 
     def _cliques(self) -> dict[str, int]:

@@ -85,7 +85,6 @@ def _judge(verdict: referee.Verdict) -> int:
     print(f"{verdict.compared} bindings compared with their pins; {len(verdict.disagreements)} disagreements")
     for found in verdict.disagreements:
         print(f"  {found}")
-    print(f"longest time for which a gang had only a part of its minimum on nodes: {verdict.longest_partial:.1f} s")
     measured = {
         "partial_gangs": verdict.partial,
         "wrong_domains": verdict.wrong,

@@ -1,5 +1,6 @@
 """The life of a gang on both targets: scaling, termination, startup order, updates, topology, deletion, refusals."""
 
+import re
 from collections.abc import Sequence
 
 import pytest
@@ -208,7 +209,9 @@ def test_a_few_events_tell_why_many_gangs_wait_and_where_they_went(world: World)
     world.add_nodes(12, cordoned=12)
     world.apply(world.set([world.clique("pc-a", 1)], replicas=12))
     world.wait_pods(12, 0)
-    world.wait(lambda: any("(and 9 more)" in event["message"] for event in said("GangUnschedulable")), "one for all")
+    # How many gangs come within one second, and are told of in one Event, is up to the machine.
+    told = lambda: any(re.search(r"\(and \d more\)", each["message"]) for each in said("GangUnschedulable"))  # noqa: E731
+    world.wait(told, "one Event for many gangs")
     assert len(said("GangUnschedulable")) < 6
     assert said("GangPlaced") == []
     world.uncordon(12)
