@@ -90,13 +90,21 @@ class Throttled(KubeError):
     """Too many requests, or a disruption budget says not now."""
 
 
+_FROM_ETCD = ("etcdserver: ", "rpc error: ")
+
+
 class Unavailable(KubeError):
     """The server does not answer, or says that it cannot."""
 
     @property
     def is_in_doubt(self) -> bool:
-        """Whether what was asked for may have been done, or may still be: no answer came, or 504, a time-out."""
-        return not self.status or self.status.get("code") == 504
+        """Whether what was asked for may have been done, or may still be.
+
+        No answer came; or 504, a time-out; or etcd did not tell the API server what became of it, which passes etcd's
+        words on with a 500.
+        """
+        told = str(self.status.get("message") or "").startswith(_FROM_ETCD)
+        return not self.status or self.status.get("code") == 504 or told
 
 
 _BY_CODE: dict[int, type[KubeError]] = {

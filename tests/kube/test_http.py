@@ -55,6 +55,23 @@ async def test_a_server_that_does_not_answer_is_said_in_words(tmp_path: Path) ->
     assert "ConnectionKey" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("code", "body", "doubt"),
+    [
+        pytest.param(504, b'{"code": 504, "message": "Timeout"}', True, id="a time-out"),
+        pytest.param(502, b"<html>Bad Gateway</html>", True, id="not the API server's word"),
+        pytest.param(500, b'{"code": 500, "message": "etcdserver: request timed out"}', True, id="etcd"),
+        pytest.param(500, b'{"code": 500, "message": "rpc error: code = Unavailable"}', True, id="no word from etcd"),
+        pytest.param(500, b'{"code": 500, "message": "failed calling webhook: timed out"}', False, id="admission"),
+        pytest.param(503, b'{"code": 503, "message": "shutting down"}', False, id="not now"),
+    ],
+)
+def test_what_may_have_been_done_is_told_from_what_was_not(code: int, body: bytes, doubt: bool) -> None:
+    error = errors.from_response("PATCH pods/p", code, body)
+    assert isinstance(error, errors.Unavailable)
+    assert error.is_in_doubt == doubt
+
+
 async def test_who_no_longer_holds_what_he_writes_under_reads_and_does_not_write(tmp_path: Path) -> None:
     (tmp_path / "config").write_text(REFUSED)
     held = True
