@@ -190,13 +190,16 @@ class Releases:
     async def _take_back(self, found: view.Found, doomed: Sequence[raw.Object], why: str) -> None:
         text = f"{found.gang.name}: {why}; {len(doomed)} are replaced"
         self.ctx.events.warning(found.w.raw, "GangUnbound", text, self.ctx.clock.stamp())
-        for pod in doomed:
-            self.taken.room.forget(pod["metadata"]["uid"])
-            self.taken.claims.given_up.add(pod["metadata"]["uid"])
+        self.taken.claims.given_up |= {pod["metadata"]["uid"] for pod in doomed}
         # What has a node goes first: with the others gone before it, it would look like what is left of a whole gang.
         for bound in (True, False):
             part = [pod for pod in doomed if bool(pod["spec"].get("nodeName")) == bound]
-            await children.together(children.delete(self.ctx, resources.PODS, pod) for pod in part)
+            await children.together(map(self._delete, part))
+
+    async def _delete(self, pod: raw.Object) -> None:
+        """Delete a pod that is released; without an answer it keeps its room, where it may be bound yet."""
+        await children.delete(self.ctx, resources.PODS, pod)
+        self.taken.room.forget(pod["metadata"]["uid"])
 
     def _parted(self, key: str, found: view.Found) -> list[raw.Object]:
         """Return the pods on nodes of a gang that lacks a part of its minimum and was never whole."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -175,6 +176,31 @@ async def test_what_is_seen_released_is_in_no_doubt() -> None:
     assert len(here.owner.releases.doubtful) == 2
     here.see()
     assert here.owner.releases.doubtful == {}
+
+
+async def test_pods_that_are_taken_back_keep_their_room_until_they_are_known_to_be_deleted() -> None:
+    here = Placing(1, 1, hold="never")
+    await here.apply(pair())
+    await here.apply(pair("late", count=1))
+    await here.arrive()
+    await here.run(DEMO)
+    assert len(here.released("demo-0")) == 2
+    here.see()
+    plain = here.api.delete
+
+    async def lost(resource: resources.Resource, *rest: Any, **more: Any) -> None:
+        raise errors.Unavailable("no answer")
+
+    here.api.delete = lost  # type: ignore[method-assign]
+    here.clock.moment += timedelta(seconds=31)
+    with pytest.raises(errors.Unavailable):
+        await here.run(DEMO)
+    await here.run("gang:ns/late-0")
+    assert here.released("late-0") == {}
+    here.api.delete = plain  # type: ignore[method-assign]
+    await here.run(DEMO)
+    await here.run("gang:ns/late-0")
+    assert len(here.released("late-0")) == 1
 
 
 def decided(here: Placing) -> dict[str, str]:
