@@ -182,7 +182,8 @@ class Owner:
     async def _settle(self, found: view.Found, *, stuck: bool) -> float | None:
         """Bring to its end what a preemption has begun with the gang; a scaled gang falls with its base gang."""
         namespace, base = found.w.namespace, found.gang.base
-        if not decisions.gave_way(self.ctx.stores.gangs.get(namespace, found.gang.name)):
+        live = self.ctx.stores.gangs.get(namespace, found.gang.name)
+        if not decisions.gave_way(live) and not victims.marked(found):
             return None
         based = base is None or self.cached.base_is_placed(found)
         stuck = stuck or (not based and keys.gang(namespace, str(base)) in self.turns.waiting)

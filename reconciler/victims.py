@@ -91,22 +91,33 @@ async def settle(ctx: Context, found: view.Found, moving: Container[str], *, who
     """Bring to its end what a preemption has begun with a gang; return when to look again, in seconds.
 
     `moving` has the UIDs of pods that are being evicted at the moment. A gang that is `whole` made room for nobody in
-    the end; one that is not, and is `stuck`, goes with all that it has left.
+    the end, and its pods are not wanted off their nodes; one that is not, and is `stuck`, goes with all that it has
+    left.
     """
     live = ctx.stores.gangs.get(found.w.namespace, found.gang.name)
-    why = decisions.gave_way(live)
+    why, spared = decisions.gave_way(live), marked(found)
     pods = [pod for each in found.pods.values() for pod in each]
-    if live is None or not why or any(pod["metadata"]["uid"] in moving for pod in pods):
+    if live is None or not (why or spared) or any(pod["metadata"]["uid"] in moving for pod in pods):
         return None
     if whole:
-        await children.annotate(ctx, resources.PODGANGS, live, {names.ANNOTATION_PREEMPTED: ""})
+        await children.together(
+            children.annotate(ctx, resources.PODS, pod, {names.ANNOTATION_PREEMPTED: None}) for pod in spared
+        )
+        if why:
+            await children.annotate(ctx, resources.PODGANGS, live, {names.ANNOTATION_PREEMPTED: ""})
         return None
-    left = [pod for pod in pods if plan.alive(pod) and pod["spec"].get("nodeName")] if stuck else []
+    left = [pod for pod in pods if plan.alive(pod) and pod["spec"].get("nodeName")] if stuck and why else []
     try:
         await children.together(_one(ctx, pod, why) for pod in left)
     except errors.Throttled:
         return _AGAIN_SECONDS
     return None
+
+
+def marked(found: view.Found) -> list[raw.Object]:
+    """Return the living pods of a gang that are marked as ones that make room: nothing has deleted them since."""
+    pods = (pod for each in found.pods.values() for pod in each)
+    return [p for p in pods if plan.alive(p) and names.ANNOTATION_PREEMPTED in (p["metadata"].get("annotations") or {})]
 
 
 async def _one(ctx: Context, pod: raw.Object, why: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from grovekeeper.api import raw
+from grovekeeper.api import names, raw
 from grovekeeper.expand import plan
 from grovekeeper.kube import errors, resources
 from grovekeeper.reconciler import decisions, gang
@@ -191,6 +191,29 @@ async def test_a_gang_that_was_spared_at_last_is_not_taken_for_one_that_gave_way
     here.see()
     await here.api.delete(resources.PODCLIQUESETS, "high", "ns")
     await here.run("gang:ns/low0-0")
+    assert decisions.preempted(here.gang("low0-0")) == ""
+
+
+async def test_a_pod_that_was_marked_and_spared_is_not_taken_for_one_that_others_want_off_its_node() -> None:
+    here = await full(2)
+    clique = here.ours("low0-0")[0]["metadata"]["labels"][names.LABEL_PODCLIQUE]
+    ours = {"name": clique, "namespace": "ns", "labels": {names.LABEL_MANAGED_BY: names.MANAGED_BY}}
+    here.api._put("poddisruptionbudgets", {"metadata": ours, "spec": {}})
+    here.see()
+
+    async def lost(*rest: Any, **more: Any) -> None:
+        raise errors.Unavailable("no answer")
+
+    here.api.delete, plain = lost, here.api.delete  # type: ignore[method-assign, assignment]
+    with pytest.raises(errors.Unavailable):
+        await here.run(HIGH)
+    here.api.delete = plain  # type: ignore[method-assign]
+    here.see()
+    assert any(plan.disrupted(pod) for pod in here.ours("low0-0"))
+    await here.api.delete(resources.PODCLIQUESETS, "high", "ns")
+    for _ in range(2):
+        await here.run("gang:ns/low0-0")
+    assert not any(plan.disrupted(pod) for pod in here.ours("low0-0"))
     assert decisions.preempted(here.gang("low0-0")) == ""
 
 
