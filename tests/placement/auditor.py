@@ -108,7 +108,8 @@ class Audit:
         for scope in scopes(self.gang):
             if scope.required is None:
                 continue
-            fixed = {self._label(node, scope.required) for node in self._fixed(scope.groups)}
+            there = [node for node in self._fixed(scope.groups) if node in self.nodes]
+            fixed = {self._label(node, scope.required) for node in there}
             mine = {self._label(self.placed[name], scope.required) for name in self._new(scope.groups)}
             if mine and _torn(mine, fixed):
                 yield f"{scope.name} is in {mine} of {scope.required}, with pods in {fixed} already"
