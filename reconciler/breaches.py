@@ -28,6 +28,8 @@ class Verdict:
     wake: datetime | None = None
     """The moment at which the next breach has lasted for the delay; None where nothing is in breach."""
     why: str = ""
+    noted: tuple[int, ...] = ()
+    """Those due whose termination is noted already, and was cut short: they are not counted again, and do not wait."""
 
 
 def of_group(
@@ -47,19 +49,24 @@ def of_group(
         return Verdict()
     healthy = 0
     due_at: dict[int, datetime] = {}
+    noted = []
     for index in range(replicas):
         living = [entry for entry in members.get(index, ()) if not plan.terminating(entry)]
         if len(living) == len(template.clique_names) and all(status.well(entry) for entry in living):
             healthy += 1
         starts = _starts(living)
         if starts:
-            due_at[index] = recreations.not_before(min(starts) + delay, past.get(index, recreations.Past()))
+            before = past.get(index, recreations.Past())
+            moment = min(starts) + delay
+            if _is_noted(moment, before, now):
+                noted.append(index)
+            due_at[index] = moment if index in noted else recreations.not_before(moment, before)
     if healthy < template.min_available:
         return Verdict()
     due = tuple(index for index, moment in due_at.items() if moment <= now)
     later = [moment for moment in due_at.values() if moment > now]
     why = f"below minAvailable for longer than {delay.total_seconds():g} s" if due else ""
-    return Verdict(due, min(later, default=None), why)
+    return Verdict(due, min(later, default=None), why, tuple(noted))
 
 
 def of_replica(
@@ -90,10 +97,20 @@ def of_replica(
     if not due_at:
         return Verdict()
     moment, culprit = min(due_at)
-    moment = recreations.not_before(moment, past)
+    noted = any(_is_noted(start + delay, past, now) for start in _starts(living))
+    moment = moment if noted else recreations.not_before(moment, past)
     if moment > now:
         return Verdict(wake=moment)
-    return Verdict((index,), None, f"{culprit} has been below minAvailable for longer than its termination delay")
+    why = f"{culprit} has been below minAvailable for longer than its termination delay"
+    return Verdict((index,), None, why, (index,) if noted else ())
+
+
+def _is_noted(moment: datetime, past: recreations.Past, now: datetime) -> bool:
+    """Return whether a living PodClique whose breach was over at `moment` should be gone: its end is noted already.
+
+    The answer to the note, or to the deletion, was lost, or who gave it up has died.
+    """
+    return past.last is not None and moment <= min(past.last, now)
 
 
 def ever_scheduled(clique: raw.Object) -> bool:

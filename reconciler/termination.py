@@ -52,7 +52,8 @@ async def _one_replica(ctx: Context, w: model.Workload, index: int, now: datetim
     )
     if verdict.due:
         scaled = {names.ANNOTATION_GIVEN_UP: recreations.given_up(standalone)}
-        await _note(ctx, resources.PODGANGS, gang, [recreations.REPLICA], now, scaled)
+        if not verdict.noted:
+            await _note(ctx, resources.PODGANGS, gang, [recreations.REPLICA], now, scaled)
         await _give_up(ctx, cliques)
         await _flag(ctx, scaling_groups)
         text = f"replica {index} is recreated: {verdict.why}"
@@ -75,7 +76,9 @@ async def _one_group(ctx: Context, w: model.Workload, index: int, group: raw.Obj
     past = {j: recreations.read(group, str(j)) for j in members}
     verdict = breaches.of_group(w, template, replicas, members, past, now)
     if verdict.due:
-        await _note(ctx, resources.SCALINGGROUPS, group, [str(j) for j in verdict.due], now)
+        fresh = [str(j) for j in verdict.due if j not in verdict.noted]
+        if fresh:
+            await _note(ctx, resources.SCALINGGROUPS, group, fresh, now)
         await _give_up(ctx, [clique for j in verdict.due for clique in members[j]])
         listed = ", ".join(map(str, verdict.due))
         text = f"replicas {listed} of {group['metadata']['name']} are recreated: {verdict.why}"
@@ -91,7 +94,7 @@ async def _note(
     now: datetime,
     more: Mapping[str, str | None] = MappingProxyType({}),
 ) -> None:
-    """Count the termination first: should the deletion be cut short, the count errs on waiting longer.
+    """Count the termination first: should the deletion be cut short, it goes on without being counted again.
 
     Raises kube.errors.Conflict (try again) where the object has changed or is another one: no count is lost.
     """

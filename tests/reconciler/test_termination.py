@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from grovekeeper.api import conditions, names, raw
-from grovekeeper.kube import resources
+from grovekeeper.kube import errors, resources
 from grovekeeper.reconciler import breaches, keys, recreations
 from tests.reconciler import world
 
@@ -286,3 +286,41 @@ def test_the_note_of_scaled_cliques_counts_until_each_of_them_is_back() -> None:
     assert recreations.given_up(gone[1:2]) is None
     broken = {"metadata": {"annotations": {names.ANNOTATION_GIVEN_UP: '{"a": 3}'}}}
     assert recreations.before(broken, "a") is None
+
+
+@pytest.mark.parametrize("cut", ["the answer to the note", "the deletion"])
+@pytest.mark.parametrize("level", ["replica", "group"])
+async def test_a_termination_that_was_cut_short_goes_on_at_once_and_is_counted_once(cut: str, level: str) -> None:
+    here = await up()
+    clique = "demo-0-front" if level == "replica" else "demo-0-pool-1-work"
+    before = here.get(resources.PODCLIQUES, clique)["metadata"]["uid"]
+    patch, delete = here.api.patch, here.api.delete
+
+    async def note(resource: resources.Resource, *rest: Any, **more: Any) -> raw.Object:
+        answer = await patch(resource, *rest, **more)
+        if resource in (resources.PODGANGS, resources.SCALINGGROUPS) and names.ANNOTATION_TERMINATIONS in str(rest):
+            raise errors.Unavailable("no answer")
+        return answer
+
+    async def lost(resource: resources.Resource, *rest: Any, **more: Any) -> None:
+        if resource is resources.PODCLIQUES:
+            raise errors.Unavailable("no answer")
+        await delete(resource, *rest, **more)
+
+    await kill(here, clique, 2)
+    if cut == "the deletion":
+        here.api.delete = lost  # type: ignore[method-assign]
+    else:
+        here.api.patch = note  # type: ignore[method-assign]
+    with pytest.raises(errors.Unavailable):
+        await here.advance(12)
+    here.api.patch, here.api.delete = patch, delete  # type: ignore[method-assign]
+    here.work.put("setstatus:PodCliqueSet:ns/demo", 0)
+    await here.advance(1)
+    assert here.get(resources.PODCLIQUES, clique)["metadata"]["uid"] != before
+    where = (
+        here.get(resources.PODGANGS, "demo-0")
+        if level == "replica"
+        else here.get(resources.SCALINGGROUPS, "demo-0-pool")
+    )
+    assert recreations.read(where, recreations.REPLICA if level == "replica" else "1").count == 1
