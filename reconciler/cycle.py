@@ -143,7 +143,9 @@ class Cycle:
 
     def _token(self, found: view.Found, ask: request.GangAsk) -> refusals.Token:
         """Return what stands for the room that the gang could have, by eviction where it may evict."""
-        return self._taken.room.openings, self._taken.landed if self._preemption.may_evict(found, ask) else 0
+        room = self._taken.room
+        landed = self._taken.landed if self._preemption.may_evict(found, ask) else 0
+        return room.openings, landed, room.stirs(refusals.watched(ask))
 
     async def _decide(
         self,

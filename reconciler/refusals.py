@@ -8,11 +8,11 @@ import json
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-from grovekeeper.placement import request
+from grovekeeper.placement import affinity, request
 from grovekeeper.placement import shape as shapes
 
-Token = tuple[int, int]
-"""Of the room, and of what could be evicted for the asker."""
+Token = tuple[int, int, int]
+"""Of the room, of what could be evicted for the asker, and of the pods that its required affinity looks at."""
 FRESH_SECONDS = 60.0
 """An answer is given again for so long at most: its words grow old."""
 _MOST = 4096
@@ -56,10 +56,10 @@ class Refusals:
     def note(self, asked: Question, why_not: str | None) -> None:
         """Remember the answer to a question; None: it was placed.
 
-        Not remembered is what depends on more than room: on pods of others, or on a room that is held for the gang.
+        Not remembered is what depends on a room that is held for the gang.
         """
         pods = [pod for group in asked.ask.groups for pod in group.pods]
-        if why_not is None or any(pod.nominated or _looks_at_others(pod) for pod in pods):
+        if why_not is None or any(pod.nominated for pod in pods):
             self.forget(asked.key)
             return
         kind = _kind(asked.ask)
@@ -74,18 +74,28 @@ class Refusals:
         self._of_gang.pop(key, None)
 
 
-def _looks_at_others(pod: request.PodAsk) -> bool:
-    affinity = pod.spec.get("affinity") or {}
-    return "podAffinity" in affinity or "podAntiAffinity" in affinity
+def watched(ask: request.GangAsk) -> frozenset[str] | None:
+    """Return the namespaces at whose pods a gang's required affinity looks; None: at those of all. O(its pods).
+
+    A peer that comes, or one whose labels change, makes no room, and yet a gang may fit since then.
+    """
+    found: set[str] = set()
+    for pod in (pod for group in ask.groups for pod in group.pods):
+        for term in (*affinity.terms(pod.spec, "podAffinity"), *affinity.terms(pod.spec, "podAntiAffinity")):
+            if term.get("namespaceSelector") is not None:
+                return None
+            found.update(term.get("namespaces") or (ask.namespace,))
+    return frozenset(found)
 
 
 def _kind(ask: request.GangAsk) -> Hashable:
     """Return what gangs have in common that fit or do not fit together; None for one that is like no other.
 
-    A gang with pods on nodes, a base gang, or siblings to keep apart from is a case of its own.
+    A gang with pods on nodes, a base gang, or siblings to keep apart from is a case of its own; so is one that looks at
+    other pods, since labels decide there.
     """
     peers = [*ask.spread_peers, *(peer for sub in ask.subgangs for peer in sub.spread_peers)]
-    if ask.fixed or ask.near or peers:
+    if ask.fixed or ask.near or peers or watched(ask) != frozenset():
         return None
     numbers = {group.name: number for number, group in enumerate(ask.groups)}
     groups = tuple(

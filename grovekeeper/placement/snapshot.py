@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from grovekeeper.api import raw
-from grovekeeper.placement import nodes, room
+from grovekeeper.placement import crowd, nodes, room
 from grovekeeper.placement import shape as shapes
 from grovekeeper.placement.nodes import Ints, Mask
 
@@ -37,10 +37,7 @@ class Snapshot:
         self._nominated: dict[str, _Charge] = {}
         """Those of the charges that are nominations."""
         self._freed = 0
-        self._pods: dict[str, raw.Object] = {}
-        """Every pod that was seen, by UID: for its labels."""
-        self._repelling: dict[str, raw.Object] = {}
-        """Those of them with required anti-affinity."""
+        self._crowd = crowd.Crowd()
         self._lent: frozenset[str] = frozenset()
         """UIDs of pods that are not there at the moment, for asking "what if"."""
 
@@ -80,11 +77,8 @@ class Snapshot:
     def upsert_pod(self, pod: raw.Object, *, firm: bool = False) -> bool:
         """Take in a pod of anybody; return whether room may have grown. A `firm` nomination holds against everybody."""
         uid = pod["metadata"]["uid"]
-        before = self._pods.get(uid)
-        self._pods[uid] = pod
-        if (pod["spec"].get("affinity") or {}).get("podAntiAffinity"):
-            self._repelling[uid] = pod
         known = self._charges.get(uid)
+        before = self._crowd.see(pod, charged=known is not None)
         node = pod["spec"].get("nodeName")
         if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
             return self._drop(uid)
@@ -107,9 +101,16 @@ class Snapshot:
 
     def remove_pod(self, uid: str) -> bool:
         """Forget a pod; return whether that made room."""
-        self._pods.pop(uid, None)
-        self._repelling.pop(uid, None)
-        return self._drop(uid)
+        made = self._drop(uid)
+        self._crowd.forget(uid)
+        return made
+
+    def stirs(self, namespaces: Iterable[str] | None) -> int:
+        """Return how often pods of some namespaces (None: of all) came to a node, left it, or looked different there.
+
+        Required affinity between pods that was not met at the same number, with the same `openings`, is not met now.
+        """
+        return self._crowd.stirs(namespaces)
 
     def assume(self, uid: str, spec: raw.Object, node: str) -> None:
         """Charge a pod to the node that we have chosen, until it is seen bound or forgotten."""
@@ -159,7 +160,7 @@ class Snapshot:
         A pod that is charged without having been seen (an assumption of a pod that no informer has brought yet) is
         not among them.
         """
-        for uid, pod in (self._repelling if repelling else self._pods).items():
+        for uid, pod in self._crowd.pods(repelling=repelling).items():
             charge = self._charges.get(uid) if uid not in self._lent else None
             if charge is None or (settled and not charge.assumed and not pod["spec"].get("nodeName")):
                 continue
@@ -305,6 +306,7 @@ class Snapshot:
 
     def _charge(self, uid: str, charge: _Charge) -> None:
         self._charges[uid] = charge
+        self._crowd.stir(uid)
         self._by_node.setdefault(charge.node, set()).add(uid)
         if charge.nominated_priority is not None:
             self._nominated[uid] = charge
@@ -317,6 +319,7 @@ class Snapshot:
         if charge is None:
             return False
         self._freed += 1
+        self._crowd.stir(uid)
         self._by_node[charge.node].discard(uid)
         self._nominated.pop(uid, None)
         row = self._nodes.numbers.get(charge.node)

@@ -166,3 +166,42 @@ def test_a_nomination_that_moves_ends_or_comes_true_elsewhere_gives_its_room_bac
     room.upsert_pod(nominated("n001"))
     assert room.upsert_pod(nominated(None))
     assert free() == [4, 4]
+
+
+def test_it_is_counted_where_something_changes_among_pods_at_which_others_look() -> None:
+    room = cluster(2)
+    seen = [room.stirs(["ns"])]
+
+    def stirred(namespace: str = "ns") -> bool:
+        before, now = seen[-1], room.stirs([namespace])
+        seen.append(now)
+        return now != before
+
+    waiting = pod("p", "n000")
+    del waiting["spec"]["nodeName"]
+    room.assume("p", spec(1), "n000")
+    assert not stirred(), "nobody has seen it"
+    room.upsert_pod(waiting)
+    assert stirred(), "it is a peer from now on"
+    room.upsert_pod(waiting)
+    assert not stirred()
+    room.upsert_pod(pod("p", "n000"))
+    assert stirred(), "it is bound"
+    room.upsert_pod(pod("p", "n000", labels={"app": "q"}))
+    assert stirred()
+    loose = pod("q", "n001")
+    del loose["spec"]["nodeName"]
+    room.upsert_pod(loose)
+    room.upsert_pod({**loose, "metadata": {**loose["metadata"], "labels": {"app": "r"}}})
+    assert not stirred(), "it is on no node"
+    room.upsert_pod({**loose, "status": {"nominatedNodeName": "n001"}}, firm=True)
+    assert stirred()
+    room.upsert_pod(pod("q", "n001"))
+    assert stirred(), "nominated pods are no peers for affinity, and bound ones are"
+    room.remove_pod("q")
+    assert stirred()
+    room.upsert_pod({**pod("p", "n000", labels={"app": "q"}), "status": {"phase": "Failed"}})
+    assert stirred()
+    room.upsert_pod({**(other := pod("o", "n000")), "metadata": {**other["metadata"], "namespace": "else"}})
+    assert not stirred()
+    assert room.stirs(None) == room.stirs(["ns", "else"]) == seen[-1] + 1

@@ -34,12 +34,12 @@ class Api(world.Api):
         spec = {"unschedulable": True} if unschedulable else {}
         self._put("nodes", {"metadata": {"name": name, "labels": labels}, "spec": spec, "status": status})
 
-    def foreign(self, name: str, node: str | None = None, cpu: str = "1") -> None:
+    def foreign(self, name: str, node: str | None = None, cpu: str = "1", **metadata: Any) -> None:
         """A pod that is not ours: bound, or looking for a node."""
         container = {"name": "c", "resources": {"requests": {"cpu": cpu}}}
         spec = {"containers": [container], **({"nodeName": node} if node else {})}
-        metadata = {"name": name, "namespace": "else", "uid": name, "labels": {}}
-        self._put("pods", {"metadata": metadata, "spec": spec, "status": {"phase": "Pending"}})
+        found = {"name": name, "namespace": "else", "uid": name, "labels": {}, **metadata}
+        self._put("pods", {"metadata": found, "spec": spec, "status": {"phase": "Pending"}})
 
 
 class Placing(world.World):

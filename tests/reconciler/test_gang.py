@@ -523,6 +523,32 @@ async def test_a_room_that_has_only_shrunk_costs_no_search() -> None:
     assert searches() == before + 1, "its words have grown old"
 
 
+async def test_a_gang_that_waits_for_a_peer_costs_no_search_until_something_changes_among_its_peers() -> None:
+    here = Placing(1, 1)
+    obj = pair(count=1)
+    term = {"topologyKey": "rack", "labelSelector": {"matchLabels": {"app": "x"}}}
+    near = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+    obj["spec"]["template"]["cliques"][0]["spec"]["podSpec"]["affinity"] = near
+    await up(here, obj)
+    assert here.released() == {}
+    before = searches()
+    await here.run("room")
+    here.api.foreign("stranger", node="n0", cpu="0.1")
+    await here.settle()
+    await here.run("room")
+    assert searches() == before, "nothing has changed in its namespace"
+    here.api.foreign("peer", node="n0", cpu="0.1", namespace="ns", labels={"app": "y"})
+    await here.settle()
+    await here.run("room")
+    assert searches() == before + 1, "somebody came, and is no peer"
+    await here.run("room")
+    assert searches() == before + 1
+    here.api.foreign("peer", node="n0", cpu="0.1", namespace="ns", labels={"app": "x"})
+    await here.settle()
+    await here.run("room")
+    assert len(here.released()) == 1, "its labels have changed"
+
+
 async def test_a_gang_is_placed_only_when_no_member_of_its_minimum_has_a_gate_of_somebody_else() -> None:
     """Released beside such a gate, the rest would run without it."""
     here = Placing(1, 1, 1)
