@@ -9,7 +9,7 @@ import numpy as np
 
 from grovekeeper.placement import pack, parts, request
 from grovekeeper.placement import shape as shapes
-from grovekeeper.placement.nodes import Ints
+from grovekeeper.placement.nodes import Ints, Mask
 from grovekeeper.placement.search import Search
 from grovekeeper.placement.snapshot import Snapshot
 
@@ -63,11 +63,11 @@ def reasons(gang: request.GangAsk, root: parts.Unit, search: Search) -> request.
     found = [(bound, _level(bound, search)) for bound in bounds]
     short = [(bound, text) for bound, text in found if text] or [(found[0][0], _all_alone(found[0][0], root))]
     lines = [request.Shortfall(bound.key or "cluster", f"{_word(bound.key)}: {text}") for bound, text in short]
-    largest = [text for bound in bounds for text in _largest(bound, snapshot)]
+    largest, never = _largest(bounds, snapshot)
     excluded = _excluded(bounds[0].key, list(root.leaves()), gang.closed, snapshot)
     kept = f"{len(gang.closed)} nodes are kept for a gang that has waited longer" if gang.closed else ""
     texts = [*dict.fromkeys(line.text for line in lines), *dict.fromkeys(largest), excluded, kept]
-    return request.Reasons("; ".join(filter(None, texts)), tuple(lines), never=bool(largest))
+    return request.Reasons("; ".join(filter(None, texts)), tuple(lines), never=never)
 
 
 def _bounds(unit: parts.Unit, search: Search, key: str | None) -> Iterator[_Bound]:
@@ -81,7 +81,7 @@ def _bounds(unit: parts.Unit, search: Search, key: str | None) -> Iterator[_Boun
 
 def _level(bound: _Bound, search: Search) -> str:
     """Return what the best domain lacks; nothing where it could hold every part alone."""
-    best, rooms = _best(bound, search.free, search.snapshot)
+    best, rooms = _best(bound, search.free, search.snapshot, [part.allowed for part in bound.parts])
     texts = []
     for part, room in zip(bound.parts, rooms, strict=True):
         if room < part.need:
@@ -93,16 +93,16 @@ def _level(bound: _Bound, search: Search) -> str:
     return f"{where} {', '.join(texts)}" if texts else ""
 
 
-def _best(bound: _Bound, free: Ints, snapshot: Snapshot, *, empty: bool = False) -> tuple[str, list[int]]:
+def _best(bound: _Bound, free: Ints, snapshot: Snapshot, open_: Sequence[Mask]) -> tuple[str, list[int]]:
     """Return the domain that holds most of what is asked for, and the room there for each part alone.
 
-    `empty`: without the pods that are there, and without what is kept for others.
+    `open_` is for each part the rows that may take its pods.
     """
     totals = []
     names = [""]
-    for part in bound.parts:
+    for part, mask in zip(bound.parts, open_, strict=True):
         capacity = pack.capacities(free, part.vector, part.shape.one_per_node)
-        capacity = np.where(part.eligible if empty else part.allowed, capacity, 0)
+        capacity = np.where(mask, capacity, 0)
         if bound.key is None:
             totals.append(np.array([capacity.sum()]))
             continue
@@ -130,16 +130,42 @@ def _all_alone(bound: _Bound, root: parts.Unit) -> str:
     return f"{where} hold each part alone, but not {' and '.join(texts) or 'all together'}"
 
 
-def _largest(bound: _Bound, snapshot: Snapshot) -> list[str]:
-    """Return what the empty cluster holds at most, where that is too little; else nothing. Proven by counts."""
+def _largest(bounds: Sequence[_Bound], snapshot: Snapshot) -> tuple[list[str], bool]:
+    """Return what the empty cluster holds at most, where that is too little, and whether it is for good.
+
+    For good is what neither pods that leave nor nodes that come back (uncordoned, ready again) can change: proven by
+    counts. Nothing is said of the latter where there is such a thing.
+    """
     free = snapshot.totals()
-    result = []
-    for part in bound.parts:
-        best, (room,) = _best(_Bound(bound.key, (part,), bound.forced), free, snapshot, empty=True)
-        if room < part.need:
-            where = f"empty, {best} has" if bound.key else "the empty cluster has"
-            result.append(f"{where} room for at most {room} of {part.need} {part.name} pods: the gang can never fit")
-    return result or _volume(bound, free, snapshot)
+    found = [text for bound in bounds for part in bound.parts if (text := _most(bound, part, free, snapshot))]
+    never = [text for text, back in found if not back]
+    never = never or [text for bound in bounds for text in _volume(bound, free, snapshot)]
+    return never or [text for text, _back in found], bool(never)
+
+
+def _most(bound: _Bound, part: parts.Part, free: Ints, snapshot: Snapshot) -> tuple[str, bool] | None:
+    """Return how many of a part's pods an empty domain holds at most, and whether nodes that come back would do.
+
+    None where there is room for all that are needed.
+    """
+    alone = _Bound(bound.key, (part,), bound.forced)
+    best, (room,) = _best(alone, free, snapshot, [part.eligible])
+    if room >= part.need:
+        return None
+    largest, (ever,) = _best(alone, free, snapshot, [_padded(snapshot.could(part.shape.spec), len(free))])
+    back = ever >= part.need
+    where = f"empty, {best if back else largest} has" if bound.key else "the empty cluster has"
+    text = f"{where} room for at most {room if back else ever} of {part.need} {part.name} pods"
+    if back:
+        return f"{text} until nodes that are cordoned or not ready are back", True
+    never = "can never fit there, where its other pods are" if bound.key and bound.forced else "can never fit"
+    return f"{text}{', with all nodes in service' if ever > room else ''}: the gang {never}", False
+
+
+def _padded(mask: Mask, height: int) -> Mask:
+    result: Mask = np.zeros(height, dtype=np.bool_)
+    result[: len(mask)] = mask
+    return result
 
 
 def _volume(bound: _Bound, free: Ints, snapshot: Snapshot) -> list[str]:

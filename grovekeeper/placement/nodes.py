@@ -25,7 +25,7 @@ class Nodes:
         """A number that changes when anything does that placement reads of nodes."""
         self._all: list[raw.Object | None] = []
         self._there: tuple[int, Ints] = (-1, np.zeros(0, dtype=np.int64))
-        self._masks: dict[str, tuple[int, Mask]] = {}
+        self._masks: dict[tuple[str, bool], tuple[int, Mask]] = {}
         self._refusals: dict[str, tuple[int, list[tuple[int, str]]]] = {}
         self._domains: dict[str, tuple[int, Ints, list[str]]] = {}
 
@@ -67,12 +67,20 @@ class Nodes:
 
         Cached by what decides it, so that the pods of all gangs of a kind share one pass over the nodes.
         """
-        key = shapes.eligibility(spec)
+        return self._mask(spec, in_service=False)
+
+    def could(self, spec: raw.Object) -> Mask:
+        """Return which nodes may take the pod when those that are cordoned or not ready are back. Not to be changed."""
+        return self._mask(spec, in_service=True)
+
+    def _mask(self, spec: raw.Object, *, in_service: bool) -> Mask:
+        key = shapes.eligibility(spec), in_service
         known = self._masks.get(key)
         if known is not None and known[0] == self.epoch:
             return known[1]
+        nodes = (node and shapes.in_service(node) if in_service else node for node in self._all)
         mask = np.fromiter(
-            (node is not None and shapes.refusal(spec, node) is None for node in self._all),
+            (node is not None and shapes.refusal(spec, node) is None for node in nodes),
             dtype=np.bool_,
             count=len(self._all),
         )

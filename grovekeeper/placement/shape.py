@@ -20,6 +20,8 @@ _EFFECTS = ("NoSchedule", "NoExecute")
 _UNSCHEDULABLE: raw.Object = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
 
 
+_OUT_OF_SERVICE = ("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/")
+"""Taints that Kubernetes takes away when a node is well again, or uncordoned."""
 HOST_PORT = "hostPort/"
 HOSTNAME = "kubernetes.io/hostname"
 
@@ -156,6 +158,17 @@ def refusal(spec: raw.Object, node: raw.Object) -> str | None:
     if affinity and not any(_term(term, labels, node["metadata"]["name"]) for term in affinity["nodeSelectorTerms"]):
         return "node affinity"
     return None
+
+
+def in_service(node: raw.Object) -> raw.Object:
+    """Return a node as it would be if it were ready, uncordoned and under no pressure; one that is deleted stays so."""
+    spec, status = node.get("spec") or {}, node.get("status") or {}
+    taints = [taint for taint in spec.get("taints") or () if not taint["key"].startswith(_OUT_OF_SERVICE)]
+    return {
+        **node,
+        "spec": {**spec, "unschedulable": False, "taints": taints},
+        "status": {**status, "conditions": [{"type": "Ready", "status": "True"}]},
+    }
 
 
 def ready(node: raw.Object) -> bool:

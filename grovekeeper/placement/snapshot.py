@@ -261,6 +261,10 @@ class Snapshot:
         """Return which nodes may take the pod at all: ready, tolerated, selected. Not to be changed."""
         return self._nodes.eligible(spec)
 
+    def could(self, spec: raw.Object) -> Mask:
+        """Return which nodes may take the pod when those that are cordoned or not ready are back. Not to be changed."""
+        return self._nodes.could(spec)
+
     def refusals(self, spec: raw.Object) -> list[tuple[int, str]]:
         """Return row and reason of each node that may not take the pod whatever room it has. Not to be changed."""
         return self._nodes.refusals(spec)

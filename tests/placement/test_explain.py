@@ -144,3 +144,73 @@ def test_a_gang_whose_pods_keep_apart_is_told_so() -> None:
     assert why(place.place(gang(request.GroupAsk("w", pods, 3)), cluster(8))) == (
         "cluster: the cluster could hold each part alone, but not with their required affinity or anti-affinity"
     )
+
+
+OUT = [
+    {"unschedulable": True},
+    {"taints": [{"key": "node.kubernetes.io/disk-pressure", "effect": "NoSchedule"}]},
+    {"taints": [{"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"}]},
+]
+
+
+def short_of_nodes(count: int, required: str | None, **out: Any) -> request.Reasons:
+    """Ask for so many whole nodes of four in a rack, one of which is out."""
+    room = cluster(4)
+    room.upsert_node(node(3, **out))
+    found = place.place(gang(group("w", count, 4), required=required), room)
+    assert isinstance(found, request.Reasons)
+    return found
+
+
+@pytest.mark.parametrize("required", ["rack", None])
+@pytest.mark.parametrize("out", OUT)
+def test_a_gang_that_needs_a_node_that_may_come_back_is_not_told_that_it_can_never_fit(
+    out: dict[str, Any], required: str | None
+) -> None:
+    found = short_of_nodes(4, required, **out)
+    where = "empty, r0" if required else "the empty cluster"
+    assert f"{where} has room for at most 3 of 4 w pods until nodes that are cordoned or not ready are back" in why(
+        found
+    )
+    assert "never" not in why(found)
+    assert not found.never
+
+
+@pytest.mark.parametrize("out", OUT)
+def test_a_gang_that_is_too_large_with_all_nodes_in_service_hears_what_fits_then(out: dict[str, Any]) -> None:
+    found = short_of_nodes(5, "rack", **out)
+    assert "empty, r0 has room for at most 4 of 5 w pods, with all nodes in service: the gang can never fit" in why(
+        found
+    )
+    assert found.never
+
+
+def test_what_somebody_has_set_on_a_node_does_not_pass() -> None:
+    found = short_of_nodes(4, "rack", taints=TAINT)
+    assert "empty, r0 has room for at most 3 of 4 w pods: the gang can never fit" in why(found)
+    assert found.never
+
+
+def test_nodes_that_are_not_ready_may_come_back_and_those_that_are_deleted_do_not() -> None:
+    tired, leaving = node(3), node(3)
+    tired["status"]["conditions"][0]["status"] = "Unknown"
+    leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    never = []
+    for third in (tired, leaving):
+        room = cluster(4)
+        room.upsert_node(third)
+        found = place.place(gang(group("w", 4, 4)), room)
+        assert isinstance(found, request.Reasons)
+        never.append(found.never)
+    assert never == [False, True]
+
+
+def test_where_the_rest_of_a_gang_is_it_may_never_fit_although_it_could_elsewhere() -> None:
+    room = cluster(8)
+    for index in (4, 5, 6):
+        room.remove_node(f"n00{index}")
+    room.assume("w-9", spec(4), "n007")
+    lost = gang(group("w", 3, 4, minimum=4), required="rack", fixed={"w-9": ("w", "n007")})
+    assert "at most 1 of 3 w pods: the gang can never fit there, where its other pods are" in why(
+        place.place(lost, room)
+    )
