@@ -1,4 +1,4 @@
-"""How many sequences are tried for each kind and strategy: fifty, or 150 where HYPOTHESIS_PROFILE=long says so.
+"""How many sequences are tried for each kind and strategy: forty, or 120 where HYPOTHESIS_PROFILE=long says so.
 
 Every answer of the placement engine goes before the auditor on its way.
 """
@@ -15,12 +15,12 @@ QUICK = hypothesis.settings(
     derandomize=True,
     deadline=None,
     database=None,
-    max_examples=50,
+    max_examples=40,
     phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
     suppress_health_check=list(hypothesis.HealthCheck),
 )
 hypothesis.settings.register_profile("quick", QUICK)
-hypothesis.settings.register_profile("long", QUICK, max_examples=150, phases=list(hypothesis.Phase))
+hypothesis.settings.register_profile("long", QUICK, max_examples=120, phases=list(hypothesis.Phase))
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
