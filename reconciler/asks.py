@@ -107,6 +107,7 @@ def ask(
         fixed=fixed,
         near=around.near,
         closed=around.closed,
+        avoid=frozenset(around.avoid),
         spread=_spread(gang.spread, levels),
         spread_peers=around.groups.get(gang.group, ()) if gang.group else around.replicas,
         levels=tuple(levels.values()),
@@ -151,9 +152,7 @@ def told(answer: request.Reasons, around: Around) -> request.Reasons:
 
 
 def _confined(spec: raw.Object, around: Around) -> raw.Object:
-    """Return the spec with the nodes that the gang keeps off or is bound to, as the engine reads them."""
-    if around.avoid:
-        spec = pins.avoiding(spec, around.avoid)
+    """Return the spec with the nodes to which the gang is bound, as the engine reads them."""
     return pins.within(spec, *around.within) if around.within is not None else spec
 
 

@@ -57,22 +57,15 @@ def _pins(field: raw.Object) -> bool:
     return bool(field["key"] == "metadata.name" and field["operator"] == "In" and len(field["values"]) == 1)
 
 
-def avoiding(spec: raw.Object, nodes: Sequence[str]) -> raw.Object:
-    """Return a copy of a pod's spec that keeps off these nodes; for the placement engine, never for the API server."""
-    return _also(spec, "matchFields", {"key": "metadata.name", "operator": "NotIn", "values": list(nodes)})
-
-
 def within(spec: raw.Object, key: str, values: Sequence[str]) -> raw.Object:
     """Return a copy of a pod's spec that is bound to nodes with one of these labels; for the placement engine only."""
-    return _also(spec, "matchExpressions", {"key": key, "operator": "In", "values": list(values)})
-
-
-def _also(spec: raw.Object, field: str, rule: raw.Object) -> raw.Object:
+    rule = {"key": key, "operator": "In", "values": list(values)}
     affinity = spec.get("affinity") or {}
     node_affinity = affinity.get("nodeAffinity") or {}
     terms = (node_affinity.get(_REQUIRED) or {}).get("nodeSelectorTerms") or [{}]
-    selector = {"nodeSelectorTerms": [{**term, field: [*(term.get(field) or ()), rule]} for term in terms]}
-    return {**spec, "affinity": {**affinity, "nodeAffinity": {**node_affinity, _REQUIRED: selector}}}
+    selector = [{**term, "matchExpressions": [*(term.get("matchExpressions") or ()), rule]} for term in terms]
+    inner = {**node_affinity, _REQUIRED: {"nodeSelectorTerms": selector}}
+    return {**spec, "affinity": {**affinity, "nodeAffinity": inner}}
 
 
 def _affinity(affinity: raw.Object | None, node: str) -> list[raw.PatchOp]:

@@ -105,7 +105,7 @@ def _kind(ask: request.GangAsk) -> Hashable:
     subgangs = tuple(
         (tuple(numbers.get(name) for name in sub.groups), sub.constraint, sub.spread) for sub in ask.subgangs
     )
-    return groups, subgangs, ask.constraint, ask.priority, ask.preempts, ask.spread, ask.closed, ask.levels
+    return groups, subgangs, ask.constraint, ask.priority, ask.preempts, ask.spread, ask.closed, ask.avoid, ask.levels
 
 
 def _likenesses(group: request.GroupAsk) -> list[str]:

@@ -13,6 +13,10 @@ from grovekeeper.placement.nodes import Ints, Mask
 from grovekeeper.placement.search import Search
 from grovekeeper.placement.snapshot import Snapshot
 
+_LATER = (
+    "nodes that are cordoned or not ready are back",
+    "nodes that are cordoned, not ready, or have refused its pods lately are back",
+)
 _FORBIDDEN = "required affinity or anti-affinity with pods that are there"
 
 
@@ -63,10 +67,11 @@ def reasons(gang: request.GangAsk, root: parts.Unit, search: Search) -> request.
     found = [(bound, _level(bound, search)) for bound in bounds]
     short = [(bound, text) for bound, text in found if text] or [(found[0][0], _all_alone(found[0][0], root))]
     lines = [request.Shortfall(bound.key or "cluster", f"{_word(bound.key)}: {text}") for bound, text in short]
-    largest, never = _largest(bounds, snapshot)
+    largest, never = _largest(bounds, snapshot, gang.avoid)
     excluded = _excluded(bounds[0].key, list(root.leaves()), gang.closed, snapshot)
     kept = f"{len(gang.closed)} nodes are kept for a gang that has waited longer" if gang.closed else ""
-    texts = [*dict.fromkeys(line.text for line in lines), *dict.fromkeys(largest), excluded, kept]
+    refused = f"{len(gang.avoid)} nodes have refused its pods lately" if gang.avoid else ""
+    texts = [*dict.fromkeys(line.text for line in lines), *dict.fromkeys(largest), excluded, kept, refused]
     return request.Reasons("; ".join(filter(None, texts)), tuple(lines), never=never)
 
 
@@ -130,20 +135,22 @@ def _all_alone(bound: _Bound, root: parts.Unit) -> str:
     return f"{where} hold each part alone, but not {' and '.join(texts) or 'all together'}"
 
 
-def _largest(bounds: Sequence[_Bound], snapshot: Snapshot) -> tuple[list[str], bool]:
+def _largest(bounds: Sequence[_Bound], snapshot: Snapshot, avoid: Collection[str]) -> tuple[list[str], bool]:
     """Return what the empty cluster holds at most, where that is too little, and whether it is for good.
 
-    For good is what neither pods that leave nor nodes that come back (uncordoned, ready again) can change: proven by
-    counts. Nothing is said of the latter where there is such a thing.
+    For good is what neither pods that leave nor nodes that come back (uncordoned, ready again, not to be avoided any
+    more) can change: proven by counts. Nothing is said of the latter where there is such a thing.
     """
     free = snapshot.totals()
-    found = [text for bound in bounds for part in bound.parts if (text := _most(bound, part, free, snapshot))]
+    found = [text for bound in bounds for part in bound.parts if (text := _most(bound, part, free, snapshot, avoid))]
     never = [text for text, back in found if not back]
     never = never or [text for bound in bounds for text in _volume(bound, free, snapshot)]
     return never or [text for text, _back in found], bool(never)
 
 
-def _most(bound: _Bound, part: parts.Part, free: Ints, snapshot: Snapshot) -> tuple[str, bool] | None:
+def _most(
+    bound: _Bound, part: parts.Part, free: Ints, snapshot: Snapshot, avoid: Collection[str]
+) -> tuple[str, bool] | None:
     """Return how many of a part's pods an empty domain holds at most, and whether nodes that come back would do.
 
     None where there is room for all that are needed.
@@ -157,7 +164,7 @@ def _most(bound: _Bound, part: parts.Part, free: Ints, snapshot: Snapshot) -> tu
     where = f"empty, {best if back else largest} has" if bound.key else "the empty cluster has"
     text = f"{where} room for at most {room if back else ever} of {part.need} {part.name} pods"
     if back:
-        return f"{text} until nodes that are cordoned or not ready are back", True
+        return f"{text} until {_LATER[bool(avoid)]}", True
     never = "can never fit there, where its other pods are" if bound.key and bound.forced else "can never fit"
     return f"{text}{', with all nodes in service' if ever > room else ''}: the gang {never}", False
 

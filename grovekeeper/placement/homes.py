@@ -100,7 +100,7 @@ def parting(gang: request.GangAsk, snapshot: Snapshot) -> Parting | None:
             if _looks_at_others(pod.spec):
                 return None
             row, vector = _home(pod, snapshot), vectors.get(pod.name)
-            if row is None or vector is None or repelled.on(row, pod):
+            if row is None or vector is None or pod.nominated in gang.avoid or repelled.on(row, pod):
                 left.append(pod)
                 continue
             # A host port that only a later pod asks for is a column that the vectors before it lack.

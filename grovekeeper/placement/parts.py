@@ -176,6 +176,7 @@ def _parts(
 ) -> list[Part] | request.Reasons:
     """Return a group's parts, a part for each shape; the first pods are the minimum."""
     closed = [row for name in gang.closed if (row := snapshot.row_of(name)) is not None]
+    avoid = [row for name in gang.avoid if (row := snapshot.row_of(name)) is not None]
     result = []
     for pods, needed in _alike(group.pods, need, views):
         first = pods[0]
@@ -191,6 +192,7 @@ def _parts(
         eligible = np.zeros(snapshot.height(), dtype=np.bool_)
         mask = snapshot.eligible(shape.spec)
         eligible[: len(mask)] = mask
+        eligible[avoid] = False
         allowed = eligible.copy()
         allowed[closed] = False
         result.append(Part(group.name, tuple(pods), needed, shape, vector, eligible, allowed))

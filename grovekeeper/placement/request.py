@@ -102,6 +102,8 @@ class GangAsk:
     """Node names used by each sibling (set replica, or group replica for a scaled gang), for `spread`."""
     closed: frozenset[str] = frozenset()
     """Names of nodes that are kept for a gang that has waited longer."""
+    avoid: frozenset[str] = frozenset()
+    """Names of nodes that have refused pods of the gang lately."""
     levels: tuple[str, ...] = ()
     """Node label keys of the topology that applies, broadest first."""
     followers: tuple[Followers, ...] = ()

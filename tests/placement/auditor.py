@@ -49,8 +49,6 @@ class Audit:
     gang: request.GangAsk
     placed: Mapping[str, str]
     """The answer: pod to node."""
-    stay: bool = True
-    """Whether pods at the nodes that are held for them are exempt from the skew."""
     group_of: dict[str, str] = field(default_factory=dict)
     ask_of: dict[str, request.PodAsk] = field(default_factory=dict)
 
@@ -79,9 +77,11 @@ class Audit:
 
     def _eligible(self) -> Iterator[str]:
         for name, where in self.placed.items():
-            ask, why = self.ask_of[name], why_not(self.ask_of[name].spec, self.nodes[where])
-            if why:
+            ask = self.ask_of[name]
+            if why := why_not(ask.spec, self.nodes[where]):
                 yield f"{name} may not be on {where}: {why}"
+            if where in self.gang.avoid:
+                yield f"{name} is on {where}, which has refused the gang"
             if where in self.gang.closed and not (ask.held and ask.nominated == where):
                 yield f"{name} is on {where}, which is kept for another gang"
 
@@ -185,8 +185,8 @@ class Audit:
             for node in self.nodes
             if all(self._label(node, k) in {self._label(a, k) for a in anchor} for k in keys)
         ]
-        found = {self._label(node, level) for node in inside if why_not(spec, self.nodes[node]) is None}
-        return {domain for domain in found if domain is not None}
+        open_ = [node for node in inside if node not in self.gang.avoid]
+        return {d for n in open_ if why_not(spec, self.nodes[n]) is None and (d := self._label(n, level)) is not None}
 
     def _label(self, node: str, key: str) -> str | None:
         found: str | None = ((self.nodes.get(node) or {}).get("metadata") or {}).get("labels", {}).get(key)
@@ -196,8 +196,8 @@ class Audit:
         return [node for group, node in self.gang.fixed.values() if group in groups]
 
     def _stays(self, name: str) -> bool:
-        ask = self.ask_of[name]
-        return self.stay and ask.held and self.placed[name] == ask.nominated
+        """Return whether a pod is at the node that is held for it: it is not in the way of any skew."""
+        return self.ask_of[name].held and self.placed[name] == self.ask_of[name].nominated
 
     def _before(self, groups: frozenset[str]) -> list[str]:
         """Return the nodes of pods that were there before, or stay where a node is held for them."""

@@ -108,11 +108,13 @@ def later(found: Case, answer: dict[str, str], seed: int) -> Case:
         fixed[name] = (fixed[name][0], chance.choice([*found.nodes]))
         more = [pod for pod in more if pod["metadata"]["name"] != name]
     closed = frozenset(chance.sample([*found.nodes], len(found.nodes) // 4)) if chance.random() < 0.3 else frozenset()
+    avoid = frozenset(chance.sample([*found.nodes], 1)) if chance.random() < 0.2 else frozenset()
     nodes = dict(found.nodes)
     for name, node in found.nodes.items():
         if chance.random() < 0.06:
             nodes[name] = {**node, "spec": {**node["spec"], "unschedulable": True}}
-    return Case(nodes, more, replace(found.gang, groups=tuple(groups), fixed=fixed, closed=closed))
+    gang = replace(found.gang, groups=tuple(groups), fixed=fixed, closed=closed, avoid=avoid)
+    return Case(nodes, more, gang)
 
 
 def bound(name: str, labels: Any, spec: Object, where: str) -> Object:

@@ -185,6 +185,17 @@ def test_a_gang_that_is_too_large_with_all_nodes_in_service_hears_what_fits_then
     assert found.never
 
 
+def test_a_node_that_has_refused_the_gang_lately_is_told_and_is_not_gone_for_good() -> None:
+    found = place.place(gang(group("w", 4, 4), avoid=frozenset({"n003"})), cluster(4))
+    assert isinstance(found, request.Reasons)
+    assert why(found) == (
+        "cluster: the cluster has room for 3 of 4 w pods: 1 short of nvidia.com/gpu; "
+        "the empty cluster has room for at most 3 of 4 w pods until nodes that are cordoned, not ready, or have "
+        "refused its pods lately are back; 1 nodes have refused its pods lately"
+    )
+    assert not found.never
+
+
 def test_what_somebody_has_set_on_a_node_does_not_pass() -> None:
     found = short_of_nodes(4, "rack", taints=TAINT)
     assert "empty, r0 has room for at most 3 of 4 w pods: the gang can never fit" in why(found)

@@ -76,6 +76,8 @@ async def test_a_node_whose_kubelet_says_no_for_a_reason_of_its_own_is_kept_off_
     await ended(here)
     assert here.owner.releases.avoided(DEMO) == [pod["spec"]["nodeName"]]
     assert here.released("demo-0") == {}
+    assert here.owner.turns.waiting[DEMO].endswith("1 nodes have refused its pods lately")
+    assert "never" not in here.owner.turns.waiting[DEMO]
     await here.advance(400)
     assert len(here.released("demo-0")) == 2
 
