@@ -2,8 +2,6 @@
 
 import socket
 
-_KEPT: list[socket.socket] = []
-
 
 def free() -> int:
     """Return a port of loopback that nobody listens on, and that is given to nobody else until this process ends.
@@ -14,6 +12,7 @@ def free() -> int:
     kept = socket.socket()
     kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     kept.bind(("127.0.0.1", 0))
-    _KEPT.append(kept)
     port: int = kept.getsockname()[1]
+    # From here on it is the process's, and closed with it.
+    kept.detach()
     return port

@@ -58,7 +58,9 @@ class InitGates:
             if pod["spec"].get("nodeName") and uid not in self._running and uid not in self._done:
                 gate = [c for c in pod["spec"].get("initContainers") or () if c["name"] == names.INIT_GATE_CONTAINER]
                 if gate:
-                    self._start(pod, gate[0])
+                    # One whose Secret is not there yet, or any more, holds up no other.
+                    with contextlib.suppress(RefusedError):
+                        self._start(pod, gate[0])
         for uid, (process, namespace, name) in list(self._running.items()):
             if process.poll() is None:
                 continue
@@ -70,13 +72,15 @@ class InitGates:
     def _start(self, pod: dict[str, object], container: dict[str, object]) -> None:
         metadata, spec = pod["metadata"], pod["spec"]
         namespace, uid = metadata["namespace"], metadata["uid"]  # type: ignore[index]
-        folder = Path(self._dir.name) / str(uid)
-        (folder / "token").mkdir(parents=True)
-        (folder / "info").mkdir()
         volumes = {volume["name"]: volume for volume in spec["volumes"]}  # type: ignore[index]
         secret_name = volumes[names.INIT_GATE_TOKEN_VOLUME]["secret"]["secretName"]
         secret = self._plane.request("GET", f"/api/v1/namespaces/{namespace}/secrets/{secret_name}")
-        for key, value in (secret.get("data") or {}).items():  # type: ignore[attr-defined]
+        if not (secret.get("data") or {}).get("token"):  # type: ignore[attr-defined]
+            return  # who makes tokens has not come to it yet: a kubelet would go on writing the files
+        folder = Path(self._dir.name) / str(uid)
+        (folder / "token").mkdir(parents=True)
+        (folder / "info").mkdir()
+        for key, value in secret["data"].items():  # type: ignore[attr-defined]
             (folder / "token" / key).write_bytes(base64.b64decode(value))
         (folder / "info" / "namespace").write_text(str(namespace))
         (folder / "info" / "podgangname").write_text(metadata["labels"][names.LABEL_PODGANG])  # type: ignore[index]

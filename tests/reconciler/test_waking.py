@@ -79,11 +79,15 @@ async def test_a_key_that_is_due_later_and_one_that_another_process_has_added_ar
 
 async def test_at_rest_redis_is_asked_a_few_times_a_second(scene: Scene) -> None:
     await scene.queue.add([Addition("a", delay=3600)])
-    before = await scene.looks()
-    await asyncio.sleep(1)
-    assert 1 <= await scene.looks() - before <= 6
+    assert 1 <= await looks_a_second(scene) <= 6
     await scene.queue.add([Addition("now")])
     assert await scene.queue.take(1)
-    before = await scene.looks()
+    assert await looks_a_second(scene) > 6, "while a key is worked on, its worker may add others"
+
+
+async def looks_a_second(scene: Scene) -> float:
+    """Count for a second; where the machine is busy it is a longer one."""
+    loop = asyncio.get_running_loop()
+    before, begin = await scene.looks(), loop.time()
     await asyncio.sleep(1)
-    assert await scene.looks() - before > 6, "while a key is worked on, its worker may add others"
+    return (await scene.looks() - before) / (loop.time() - begin)
