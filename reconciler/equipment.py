@@ -3,12 +3,10 @@
 import os
 import socket
 
-from redis.asyncio import Redis
-
 from grovekeeper.kube import credentials, events, informer, lease
 from grovekeeper.kube.http import HttpClient
 from grovekeeper.reconciler import caches, context, kinds, worker
-from grovekeeper.runtime import queue
+from grovekeeper.runtime import queue, redis_client
 from grovekeeper.runtime import settings as configuration
 from grovekeeper.runtime.clock import Clock
 
@@ -26,7 +24,7 @@ class Equipment:
         self.leases = HttpClient(given, name)
         self.placement = self.election("grovekeeper-placement")
         self.placing = HttpClient(given, name, self.placement.left)
-        self.redis = Redis.from_url(configuration.redis_url(settings), socket_timeout=10)
+        self.redis = redis_client.of(configuration.redis_url(settings), socket_timeout=10)
         self.informers = {
             plural: informer.Informer(
                 client,

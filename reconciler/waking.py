@@ -1,6 +1,7 @@
 """Wake-ups: workers are told where keys are due, and Redis is asked no more often than that needs."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 
 from redis import RedisError
@@ -50,10 +51,10 @@ class Waker:
             if pause <= _BUSY_SECONDS:
                 await asyncio.sleep(_BUSY_SECONDS)
                 continue
-            try:
-                await asyncio.wait_for(self._added.wait(), pause)
-            except TimeoutError:
-                continue
+            # asyncio.wait_for of Python 3.11 may forget a cancellation.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._added.wait()
 
     async def _look(self, each: queue.Queue) -> float:
         """Wake the queue's workers where a key is due; return seconds to the next look."""

@@ -135,7 +135,9 @@ class Store:
         entry = version, asyncio.get_running_loop().create_future()
         self._waiting.append(entry)
         try:
-            await asyncio.wait_for(entry[1], timeout)
+            # asyncio.wait_for of Python 3.11 may forget a cancellation.
+            async with asyncio.timeout(timeout):
+                await entry[1]
         except TimeoutError:
             # A watch that is held up for long is waited for again and again.
             self._waiting = [each for each in self._waiting if each is not entry]

@@ -7,6 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from grovekeeper.reconciler.waking import Waker, awake_key
+from grovekeeper.runtime import redis_client
 from grovekeeper.runtime.queue import Addition, Outcome, Queue
 from grovekeeper.runtime.redis_server import EmbeddedRedis
 
@@ -46,7 +47,7 @@ class Scene:
 
 @pytest.fixture
 async def scene(redis_server: EmbeddedRedis) -> AsyncIterator[Scene]:
-    redis = Redis.from_url(redis_server.url)
+    redis = redis_client.of(redis_server.url)
     await redis.flushall()
     found = Scene(redis)
     running = asyncio.create_task(found.waker.run())
