@@ -19,8 +19,9 @@ only as long as that one's generation has not changed: a /scale may come in betw
 _DECIDED = (resources.PODGANGS, *_REPLACED)
 """Kinds that carry a decision, made once, or a count of somebody else's: what the cache has not seen is never written
 over."""
-_SHARED = (resources.SCALINGGROUPS,)
-"""Kinds with a condition of another writer (gang termination): a status is written only over the one that was read."""
+_SHARED = (*resources.SETS.values(), resources.SCALINGGROUPS)
+"""Kinds whose status has other writers (gang termination), or an update's progress, which a request that lands late
+must not put back: it is written only over the one that was read."""
 _FIXED = (resources.RESOURCE_CLAIMS,)
 """Kinds whose spec is made once, from what may have changed since: only what marks one that exists is put right."""
 _CONTROL = ("grove.io/", "grovekeeper.io/")

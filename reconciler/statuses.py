@@ -98,9 +98,9 @@ async def write(
         return wait
     if len(ctx.written) > _MOST_NOTES:
         ctx.written.clear()
+    await children.write_status(ctx, resource, live, status)
     ctx.written[uid] = now.timestamp()
     ctx.pending.pop(uid, None)
-    await children.write_status(ctx, resource, live, status)
     return None
 
 

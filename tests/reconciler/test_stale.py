@@ -137,3 +137,15 @@ async def test_an_update_that_is_taken_back_while_it_is_noted_takes_nothing_down
     await here.advance(60)
     assert {pod["metadata"]["uid"] for pod in here.pods()} == before
     assert not any(map(plan.terminating, here.pods()))
+
+
+async def test_a_status_of_a_set_that_lands_late_puts_back_nothing_that_was_written_since() -> None:
+    here = await rollout.up(world.podset())
+    before = here.get(resources.PODCLIQUESETS, "demo")
+    begun = {"currentlyUpdating": [{"replicaIndex": 0}]}
+    body = {"status": {"updateProgress": begun}}
+    await here.api.patch(resources.PODCLIQUESETS, "demo", "ns", body, type="merge", subresource="status")
+    late = {**before["status"], "updateProgress": {"currentlyUpdating": []}, "replicas": 9}
+    with pytest.raises(errors.Conflict):
+        await children.write_status(here.ctx, resources.PODCLIQUESETS, before, late)
+    assert here.get(resources.PODCLIQUESETS, "demo")["status"]["updateProgress"] == begun
