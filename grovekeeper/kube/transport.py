@@ -15,7 +15,7 @@ from grovekeeper.kube.resources import Resource
 _CALLS = Metric("grovekeeper_kube_requests", "Calls to the API server", ["verb", "resource"])
 _REACH = "check that the cluster is up and that the kubeconfig is the right one"
 _CONNECTIONS = 128
-_CALLS_AT_ONCE = 32
+_CALLS_AT_ONCE = 16
 """Less than the connections, of which each watch holds one. More make an API server slower, not faster: each call waits
 for all the others in it, and the admission of a burst with them (docs/performance.md)."""
 _TRIES = 4
