@@ -51,8 +51,8 @@ async def _one_replica(ctx: Context, w: model.Workload, index: int, now: datetim
         w, index, standalone, scaling_groups, recreations.read(gang, recreations.REPLICA), now
     )
     if verdict.due:
-        scaled = {names.ANNOTATION_GIVEN_UP: recreations.given_up(standalone)}
         if not verdict.noted:
+            scaled = {names.ANNOTATION_GIVEN_UP: recreations.given_up(standalone)}
             await _note(ctx, resources.PODGANGS, gang, [recreations.REPLICA], now, scaled)
         await _give_up(ctx, cliques)
         await _flag(ctx, scaling_groups)

@@ -28,7 +28,6 @@ _TEXTS_KEPT = 1000
 _TOPICS = 10_000
 _CHARACTERS = 1024
 """A message may have no more (validation of core/v1 Event)."""
-_REMEMBERED = ("metadata", "message", "count")
 
 
 @dataclass(slots=True)
@@ -47,7 +46,7 @@ class Topic:
     written: float = float("-inf")
     pause: float = 0.0
     event: raw.Object = field(default_factory=dict)
-    """The last Event as it was stored."""
+    """Of the last Event: metadata.name and metadata.namespace, message, count; empty before the first."""
 
     def says_again(self, text: str, now: float) -> bool:
         """Return whether this text is news: it is not what was written last, or that was a minute ago."""
@@ -71,9 +70,7 @@ class Topic:
 
     def wrote(self, event: raw.Object, now: float) -> None:
         """Remember what was written."""
-        self.event = {key: event[key] for key in _REMEMBERED if key in event}
-        self.event.get("metadata", {}).pop("managedFields", None)
-        self.written = now
+        self.event, self.written = event, now
         self.pause = min(max(_FIRST_PAUSE, 2 * self.pause), _LONGEST_PAUSE)
 
 
@@ -133,8 +130,10 @@ class Recorder:
                 event = await self._client.create(resources.EVENTS, self._event(topic, text, stamp))
         except errors.KubeError as error:
             _LOG.debug("event not written: %s", error)
-            event = topic.event
-        topic.wrote(event, now)
+            topic.wrote(topic.event, now)
+        else:
+            metadata = {key: event["metadata"][key] for key in ("name", "namespace")}
+            topic.wrote({"metadata": metadata, "message": event["message"], "count": event["count"]}, now)
 
     async def _count(self, event: raw.Object, stamp: str) -> raw.Object | None:
         """Say once more what an Event says; None where it is gone: they are kept for an hour."""

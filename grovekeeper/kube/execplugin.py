@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -73,7 +74,7 @@ class Plugin:
     def _cannot_run(self, error: OSError) -> str:
         command = self._entry["command"]
         why = "cannot be run" if isinstance(error, PermissionError) else "is not there"
-        if os.sep not in command and not any(os.path.exists(os.path.join(at, command)) for at in os.get_exec_path()):
+        if os.sep not in command and shutil.which(command, os.F_OK) is None:
             # Also where the search ended with "permission denied", which one folder on the PATH is enough for.
             why = "is not on the PATH"
         hint = " ".join(str(self._entry.get("installHint") or "").split())

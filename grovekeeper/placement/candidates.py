@@ -126,7 +126,7 @@ def spread(search: Search, unit: parts.Unit, rows: Ints) -> Iterator[Ints]:
     def ranked(ids: Ints, among: Ints) -> list[int]:
         return fitting(search, unit, ids, among)
 
-    peers = _elsewhere(search, unit) + search.siblings.get(unit.family, []) if unit.family else _elsewhere(search, unit)
+    peers = _elsewhere(search, unit) + search.siblings.get(unit.family, [])
     yield from spreading.options(search.snapshot, unit.spread, peers, rows, _eligible(search, unit, rows), ranked)
 
 
